@@ -117,14 +117,14 @@ filter_process_losses = Counter("edge_filter_process_losses_total", "Times that 
 replays = Counter("edge_replay_reads_total", "Pages read from the store for replays")
 ingested = Counter("edge_ingested_events_total", "Events published over HTTP, by outcome", ["outcome"])
 sessions_expired = Counter("edge_sessions_expired_total", "Sessions deleted because their idle time (TTL) ran out")
-frames = Counter("edge_frames_total", "Video frames written to viewers", ["transport"])
+frames = Tally("edge_frames_total", "Video frames written to viewers", ["transport"])
 frames_dropped = Counter(
     "edge_frames_dropped_total", "Video frames dropped because a viewer was too slow", ["transport"]
 )
 frames_dropped_by_reason = Counter(
     "edge_frames_dropped_by_reason_total", "Video frames that a viewer was not sent, by reason", ["transport", "reason"]
 )
-frames_repeated = Counter(
+frames_repeated = Tally(
     "edge_frames_repeated_total", "Video frames written that their source had sent before", ["transport"]
 )
 frames_bytes = Tally("edge_frames_bytes_total", "Bytes of video frames written to viewers", ["transport"])

@@ -49,7 +49,9 @@ class Viewing:
 
     def begin(self, sink: PictureSink) -> PictureDelivery:
         """Begins to deliver."""
-        status = {} if self._state is None else _told(self._state)
+        # It may have changed while the connection was accepted.
+        state = self._edge.presence.known(*self._source) or self._state
+        status = {} if self._state is None or state is None else _told(state)
         self._connection = self._edge.viewers.open(
             self._source, self._watch, sink, self._wish, self._slot.release, status=status, seconds=self._seconds
         )

@@ -165,8 +165,9 @@ class PictureSocket(PictureProtocol):
     def write(self, frame: Frame, mp4: Mp4Messages | None) -> int:
         assert self._pipe is not None
         if mp4 is None:
-            self._pipe.write(frame.message)
-            return len(frame.message)
+            message = frame.message
+            self._pipe.write(message)
+            return len(message)
         form = b"".join(frames.frame(frames.BINARY, each) for each in mp4.of(frame))
         if form:
             self._pipe.write(form)
@@ -233,7 +234,8 @@ class PictureSocket(PictureProtocol):
 
     @property
     def writable(self) -> bool:
-        return not self._closing and super().writable
+        # Asked several times a picture.
+        return not self._paused and not self._closing and super().writable
 
     def _ping(self) -> None:
         if self._pipe is None:

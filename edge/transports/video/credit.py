@@ -59,7 +59,11 @@ class Credit:
 
     def shown(self, seq: int, life: int | None, now: float) -> PictureSent | None:
         """Notes that a client has shown a picture, and all before it; None for one that is not under way."""
-        found = next((each for each in self._under_way if each.seq == seq and life in (None, each.life)), None)
+        found = None
+        for each in self._under_way:
+            if each.seq == seq and (life is None or life == each.life):
+                found = each
+                break
         if not self.acknowledges:
             self.acknowledges = True
             self._measured = now

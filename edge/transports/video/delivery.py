@@ -17,7 +17,7 @@ from edge.disconnect import EXPIRED, Disconnect
 from edge.settings import VideoSettings
 from edge.transports.video.credit import LEAST_WINDOW, PACKET_WINDOW, Credit
 from edge.transports.video.frame import Frame, Order
-from edge.transports.video.ladder import RungLadder
+from edge.transports.video.ladder import RungLadder, described
 from edge.transports.video.mp4 import BadAccessUnit
 from edge.transports.video.mp4_viewer import Mp4Messages
 from edge.transports.video.statistics import TransportCounts
@@ -25,7 +25,7 @@ from edge.transports.video.viewer import RungViewer
 from edge.transports.video.wish import BadWish, PictureRate, Wish
 from router.codec import from_json
 from router.errors import BadEvent, BrokerError
-from router.rungs import CODECS, HEIGHTS, INDEPENDENT, Rung
+from router.rungs import CODECS, INDEPENDENT, Rung
 
 # After the store of leases could not be reached.
 RETRY_SECONDS = 1.0
@@ -111,7 +111,8 @@ class PictureDelivery:
         self._change = asyncio.Event()
         self._reason = "asked"
         self._narrowed = 0
-        self._begun = self._progress = asyncio.get_running_loop().time()
+        self._clock = asyncio.get_running_loop().time
+        self._begun = self._progress = self._clock()
         self._waiting = 0
         self._says_age = False
         # When the viewer's token is no longer valid, by the loop's clock.
@@ -130,7 +131,7 @@ class PictureDelivery:
     async def run(self, status: Mapping[str, Any]) -> None:
         """Watches until cancelled. `status` is told with the first message: what the source does."""
         rung = self._ladder.rung if self._ladder is not None else None
-        self._sink.tell({"control": "ready", **_described(rung), "window": self._window, **status})
+        self._sink.tell({"control": "ready", **described(rung), "window": self._window, **status})
         current = AsyncExitStack()
         try:
             while True:
@@ -167,7 +168,7 @@ class PictureDelivery:
             self._collect()
             self._viewer.on_arrival = None
             viewer.dropped.clear()
-            self._switched = {"control": "rung", **_described(rung), "reason": reason}
+            self._switched = {"control": "rung", **described(rung), "reason": reason}
         self._mp4 = Mp4Messages() if self._wish is not None and self._wish.format == "mp4" else None
         self._viewer, self._rung = viewer, rung
         viewer.on_arrival = self.pump
@@ -182,7 +183,7 @@ class PictureDelivery:
             frame = viewer.take()
             if frame is None:
                 return
-            now = asyncio.get_running_loop().time()
+            now = self._clock()
             if not self._passes(frame, viewer, now):
                 continue
             try:
@@ -201,16 +202,16 @@ class PictureDelivery:
         """Whether the client has read what it was sent, or was given time to."""
         if not self._narrowed:
             return True
-        loop, unread = asyncio.get_running_loop(), self._sink.unread / self._narrowed
-        if self._sink.transport == "websocket" and loop.time() - self._begun < SILENT_SECONDS:
+        unread, now = self._sink.unread / self._narrowed, self._clock()
+        if self._sink.transport == "websocket" and now - self._begun < SILENT_SECONDS:
             # It may be about to acknowledge.
             return self._credit.under_way < self._credit.window
-        wait = UNREAD_SECONDS * unread - (loop.time() - self._wrote)
+        wait = UNREAD_SECONDS * unread - (now - self._wrote)
         if unread < MANY_UNREAD or wait <= 0:
             return True
         if self._timer is None:
             # The picture that waits may be the last one.
-            self._timer = loop.call_later(wait, self._on_time)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._on_time)
         return False
 
     def _on_time(self) -> None:
@@ -220,7 +221,8 @@ class PictureDelivery:
     def _passes(self, frame: Frame, viewer: RungViewer, now: float) -> bool:
         """Whether a picture is to be sent; counts why not."""
         order = frame.order
-        single = frame.header.get("format") in INDEPENDENT or frame.header.get("format") not in CODECS
+        format = frame.header.get("format")
+        single = format in INDEPENDENT or format not in CODECS
         late = order is not None and self._sent is not None and order <= self._sent
         if late and (order != self._sent or frame.fresh) and (single or frame.key):
             viewer.dropped["old"] += 1
@@ -271,7 +273,7 @@ class PictureDelivery:
         """Notes that the client has read all up to a ping."""
         if self._probes is None:
             return
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         self._progress = now
         found = self._probes.shown(number, 0, now)
         if found is not None and not self._credit.acknowledges and found.time:
@@ -288,7 +290,7 @@ class PictureDelivery:
 
     def resumed(self) -> None:
         """Goes on when all that was written has left."""
-        self._progress = asyncio.get_running_loop().time()
+        self._progress = self._clock()
         self.left()
         self.pump()
 
@@ -315,7 +317,7 @@ class PictureDelivery:
         seq, life, age = said.get("seq"), said.get("life"), said.get("age")
         if type(seq) is not int or (life is not None and type(life) is not int):
             return {"control": "error", "code": "bad_shown", "detail": "seq and life must be whole numbers"}
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         found = self._credit.shown(seq, life, now)
         self._progress = now
         if found is not None:
@@ -395,10 +397,3 @@ class PictureDelivery:
         if self._viewer is not None:
             self._viewer.on_arrival = None
             self._viewer = None
-
-
-def _described(rung: Rung | None) -> dict[str, Any]:
-    """A rung, and those that may be had beside it; nothing for a source without a ladder."""
-    if rung is None:
-        return {}
-    return {"rung": rung.token, "rungs": [Rung(rung.codec, height).token for height in (None, *reversed(HEIGHTS))]}

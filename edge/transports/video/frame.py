@@ -21,12 +21,17 @@ Order = tuple[int, int]
 class Frame:
     """One picture as it came; what is made of it is made once and shared."""
 
-    __slots__ = ("_chunk", "_forms", "_fragment", "_header", "_message", "_messages", "_part", "_start", "payload")
+    __slots__ = (
+        "_chunk", "_forms", "_fragment", "_fresh", "_header", "_key", "_message", "_messages", "_order", "_part", "_start",
+        "payload",
+    )  # fmt: skip
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
         self._header: dict[str, Any] | None = None
         self._start = 0
+        self._order: Order | None = None
+        self._fresh = self._key = True
         self._part: bytes | None = None
         self._chunk: bytes | None = None
         self._message: bytes | None = None
@@ -40,6 +45,10 @@ class Frame:
         if self._header is None:
             self._header, body = unpack(self.payload)
             self._start = len(self.payload) - len(body)
+            life, seq = self._header.get("life"), self._header.get("seq")
+            self._order = (life, seq) if isinstance(life, int) and isinstance(seq, int) else None
+            self._fresh = self._header.get("fresh") is not False
+            self._key = self._header.get("key") is not False
         return self._header
 
     @property
@@ -52,18 +61,23 @@ class Frame:
     @property
     def order(self) -> Order | None:
         """Where it stands among the pictures of its source; None where its header does not say (an Octane's)."""
-        life, seq = self.header.get("life"), self.header.get("seq")
-        return (life, seq) if isinstance(life, int) and isinstance(seq, int) else None
+        if self._header is None:
+            _ = self.header
+        return self._order
 
     @property
     def fresh(self) -> bool:
         """Whether it was not sent before: a source repeats its last picture to show that it lives."""
-        return self.header.get("fresh") is not False
+        if self._header is None:
+            _ = self.header
+        return self._fresh
 
     @property
     def key(self) -> bool:
         """Whether it can be decoded without the pictures before it."""
-        return self.header.get("key") is not False
+        if self._header is None:
+            _ = self.header
+        return self._key
 
     @property
     def message(self) -> bytes:

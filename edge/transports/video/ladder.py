@@ -5,6 +5,8 @@ It looks once a second at how many pictures there were and how many of them the 
 
 from __future__ import annotations
 
+from typing import Any
+
 from router.rungs import HEIGHTS, Rung
 
 # A viewer that misses more than that share does not keep up; one that misses less than the other does.
@@ -57,6 +59,13 @@ class RungLadder:
             self._since_up = None
         self.rung = rung
         return reason
+
+
+def described(rung: Rung | None) -> dict[str, Any]:
+    """A rung, and those that may be had beside it; nothing for a source without a ladder."""
+    if rung is None:
+        return {}
+    return {"rung": rung.token, "rungs": [Rung(rung.codec, height).token for height in (None, *reversed(HEIGHTS))]}
 
 
 def lower(rung: Rung, height: int | None) -> Rung | None:

@@ -29,16 +29,23 @@ class TransportCounts:
     # Milliseconds from the capture to the paint, or to the acknowledgement, or until the client's kernel had it.
     ages: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_AGES))
 
+    def __post_init__(self) -> None:
+        # Finding a metric by its labels takes longer than counting, and each picture of each viewer is counted.
+        self._all_bytes = metrics.frames_bytes.labels(self.transport)
+        self._all_sent = metrics.frames.labels(self.transport)
+        self._all_repeated = metrics.frames_repeated.labels(self.transport)
+        self._all_ages = metrics.frames_age.labels(self.transport)
+
     def sent(self, frame: Frame, size: int) -> None:
         """Counts a picture that was sent; a repeat is no new one."""
         self.bytes += size
-        metrics.frames_bytes.labels(self.transport).add(size)
+        self._all_bytes.add(size)
         if frame.fresh:
             self.delivered += 1
-            metrics.frames.labels(self.transport).inc()
+            self._all_sent.add(1)
         else:
             self.repeated += 1
-            metrics.frames_repeated.labels(self.transport).inc()
+            self._all_repeated.add(1)
 
     def drop(self, reasons: Mapping[str, int]) -> None:
         """Counts pictures that were not sent, by reason."""
@@ -50,8 +57,9 @@ class TransportCounts:
     def aged(self, milliseconds: float) -> None:
         """Notes how old a picture was when its viewer saw it."""
         if -MOST_AGE_MS < milliseconds < MOST_AGE_MS:
-            self.ages.append(max(0.0, milliseconds))
-            metrics.frames_age.labels(self.transport).observe_many(max(0.0, milliseconds) / 1000, 1)
+            milliseconds = max(0.0, milliseconds)
+            self.ages.append(milliseconds)
+            self._all_ages.observe_many(milliseconds / 1000, 1)
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """What was counted in so many seconds; begins to count anew. `fps` and `bytes_per_second` are those of all viewers."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import subprocess
+import time
 
 import av
 import pytest
 
+from edge import metrics
 from edge.http import camera_mp4
 from router.broker import Broker
 from router.nats.bucket import Bucket
@@ -86,6 +89,43 @@ async def test_a_client_that_takes_nothing_is_cut_off_and_gives_its_lease_back(
         await eventually(lambda: is_watched(True))
         await eventually(lambda: is_watched(False))
         writer.close()
+
+
+@pytest.mark.slow
+async def test_a_slow_client_skips_to_a_key_and_what_it_missed_is_counted(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    counts = metrics.frames_dropped_by_reason.labels("mp4", "behind")._value
+    before = counts.get()
+
+    async with LiveFilm(store, entity, filler=60_000).running():
+        ages = await asyncio.to_thread(read_slowly, edge.port, entity, 10.0)
+
+    # 600 kB a second to a client that takes 250: where the kernel held megabytes, it would see what was 8 s ago.
+    assert max(ages[len(ages) // 2 :]) < 3.0, ages
+    await eventually(lambda: counts.get() > before + 20)
+
+
+def read_slowly(port: int, entity: str, seconds: float) -> list[float]:
+    """Reads 250 kB a second of a file; returns how far each fragment lies behind the first one's time and the clock, in seconds."""
+    ages = []
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        client.settimeout(PATIENCE)
+        client.connect(("127.0.0.1", port))
+        client.sendall(f"GET /cameras/{entity}/stream.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        begun, kept = 0.0, b""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            kept += client.recv(25_000, socket.MSG_WAITALL)
+            while (at := kept.find(b"tfdt")) >= 0 and len(kept) >= at + 16:
+                begun = begun or time.monotonic()
+                media = int.from_bytes(kept[at + 8 : at + 16], "big") / 1000
+                ages.append(time.monotonic() - begun - media)
+                kept = kept[at + 16 :]
+            kept = kept[-20:] if b"tfdt" not in kept else kept
+            time.sleep(0.1)
+    return ages
 
 
 @pytest.mark.parametrize(

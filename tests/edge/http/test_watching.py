@@ -1,55 +1,76 @@
-"""Connections that are sent pictures give back all that they took, and are told the state of their source."""
+"""A viewer is told what its source does, and a source that is gone is not streamed."""
 
 from __future__ import annotations
 
-import asyncio
-
-import websockets
-
-from edge import metrics
+from edge.presence import DEAD
 from router.broker import Broker
-from router.event import Event
 from tests.edge.conftest import RunningEdge
-from tests.edge.transports.video.pictures import PictureSource, watching
-from tests.waiting import PATIENCE, eventually
+from tests.edge.transports.video.pictures import SocketViewer, watching
+from tests.presences import PlayedActor
+from tests.waiting import eventually
 
 
-async def test_what_a_connection_took_is_given_back(either: RunningEdge, store: Broker, entity: str) -> None:
-    source = await PictureSource(store, entity, 100).known()
-    gauges = [metrics.viewers.labels(transport)._value for transport in ("websocket", "mjpeg")]
-    before = [gauge.get() for gauge in gauges]
-    assert either.edge is not None
-    async with watching(either, entity) as viewer, source.streaming(20):
-        await viewer.next()
-        async with either.http.stream("GET", f"/cameras/{entity}/mjpeg") as answer:
-            async with asyncio.timeout(PATIENCE):
-                async for _ in answer.aiter_raw():
-                    break
-            assert [gauge.get() for gauge in gauges] == [each + 1 for each in before]
-
-    await eventually(lambda: [gauge.get() for gauge in gauges] == before)
-    assert not either.edge.viewers._open and not either.edge.presence._listeners
+async def told(viewer: SocketViewer, status: str) -> dict[str, object]:
+    """The message that tells a status; one that was told again comes before it."""
+    while (said := await viewer.control("state"))["status"] != status:
+        pass
+    return said
 
 
-async def test_a_head_request_is_answered_without_pictures(either: RunningEdge, store: Broker, entity: str) -> None:
-    await PictureSource(store, entity).known()
-
-    answer = await either.http.head(f"/cameras/{entity}/mjpeg")
-
-    assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=callboard-frame"
-
-
-async def test_the_subprotocol_is_selected_where_it_is_offered(edge: RunningEdge, store: Broker, entity: str) -> None:
-    await store.publish(Event.new(f"octane.{entity}.state", {"status": "connected"}))
-    address = f"ws://127.0.0.1:{edge.port}/octane/{entity}/ws"
-
-    async with websockets.connect(address, subprotocols=[websockets.Subprotocol("callboard.v1")]) as socket:
-        assert socket.subprotocol == "callboard.v1"
-
-
-async def test_an_edge_that_ends_takes_no_new_viewers(edge: RunningEdge, store: Broker, entity: str) -> None:
-    await PictureSource(store, entity).known()
+def status_is(edge: RunningEdge, entity: str, status: str) -> bool:
     assert edge.edge is not None
-    edge.edge.draining = True
+    state = edge.edge.presence.known("camera", entity)
+    return state is not None and state.status == status
 
-    assert (await edge.http.get(f"/cameras/{entity}/mjpeg")).status_code == 503
+
+async def test_a_viewer_is_told_when_the_state_of_its_camera_changes_and_when_it_is_gone(
+    either: RunningEdge, store: Broker, entity: str
+) -> None:
+    actor = PlayedActor(store, entity)
+    await actor.begin()
+    await actor.say("idle")
+    await eventually(lambda: status_is(either, entity, "idle"))
+
+    async with watching(either, entity) as viewer:
+        assert (await viewer.control("ready"))["status"] == "idle"
+        await actor.say("streaming")
+        assert (await told(viewer, "streaming"))["reason"] is None
+        await actor.say("failed", reason="there is no video file a.mp4")
+        assert (await told(viewer, "failed"))["reason"] == "there is no video file a.mp4"
+        await actor.die()
+        gone = await told(viewer, "gone")
+        assert gone["reason"] == DEAD and gone["since"]
+        await actor.begin()
+        await actor.say("idle")
+        await told(viewer, "idle")
+
+    assert either.edge is not None
+    await eventually(lambda: f"camera.{entity}" not in either.edge.presence._listeners)
+
+
+async def test_mjpeg_of_a_camera_that_is_gone_is_refused_with_503(
+    either: RunningEdge, store: Broker, entity: str
+) -> None:
+    actor = PlayedActor(store, entity)
+    await actor.begin()
+    await actor.say("streaming")
+    await eventually(lambda: status_is(either, entity, "streaming"))
+    await actor.die()
+    await eventually(lambda: status_is(either, entity, "gone"))
+
+    for path in ("mjpeg", "stream.mp4"):
+        refused = await either.http.get(f"/cameras/{entity}/{path}")
+        assert (refused.status_code, refused.json()["code"]) == (503, "camera_gone"), path
+        assert refused.headers["retry-after"] == "5" and refused.json()["reason"] == DEAD
+
+
+async def test_a_socket_to_a_camera_that_is_gone_says_so_first(either: RunningEdge, store: Broker, entity: str) -> None:
+    actor = PlayedActor(store, entity)
+    await actor.begin()
+    await actor.say("streaming")
+    await eventually(lambda: status_is(either, entity, "streaming"))
+    await actor.die()
+    await eventually(lambda: status_is(either, entity, "gone"))
+
+    async with watching(either, entity) as viewer:
+        assert (await viewer.control("ready"))["status"] == "gone"

@@ -195,6 +195,32 @@ async def test_a_viewer_that_cannot_keep_up_is_moved_down_and_up_again_later(
         assert (await viewer.control("rung"))["rung"] == "jpeg"
 
 
+@pytest.mark.slow
+async def test_a_slow_viewer_of_packets_skips_to_keys_and_sees_the_present(
+    either: RunningEdge, store: Broker, entity: str
+) -> None:
+    source = await PictureSource(store, entity, 20_000).known()
+    behind = metrics.frames_dropped_by_reason.labels("websocket", "behind")._value
+    before = behind.get()
+
+    async with (
+        source.streaming(30, Rung("h264"), Rung("h264", 720), Rung("h264", 480), Rung("h264", 240), key_every=30),
+        watching(either, entity, "?format=h264") as viewer,
+    ):
+        await viewer.watch(12, SLOW)
+
+    # A key comes each second, and up to PACKET_WINDOW pictures of 200 ms are under way until the window has shrunk.
+    settled = viewer.ages[len(viewer.ages) // 2 :]
+    assert high(settled) < 2500, [round(age) for age in viewer.ages]
+    orders = [(header["life"], header["seq"]) for header in viewer.seen]
+    assert orders == sorted(set(orders))
+    skips = [
+        after for header, after in zip(viewer.seen, viewer.seen[1:], strict=False) if after["seq"] != header["seq"] + 1
+    ]
+    assert len(skips) >= 3 and all(header["key"] for header in skips)
+    await eventually(lambda: behind.get() >= before + 50)
+
+
 async def test_packets_come_at_full_rate_over_a_long_way(edge: RunningEdge, store: Broker, entity: str) -> None:
     source = await PictureSource(store, entity, 3000).known()
     async with source.streaming(30, Rung("h264"), key_every=30), watching(edge, entity, "?format=h264") as viewer:
