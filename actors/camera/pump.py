@@ -27,6 +27,9 @@ BAD_IN_A_ROW = 5
 # 1 s: a camera that answers again is back about a second later, however long it was away.
 LONGEST_PAUSE = 1.0
 
+# What of the silence that is tolerated passes before the supervision ends a call that hangs, so that `failed` is said in time.
+NOTICED = 0.9
+
 # Threads that hang in a driver cannot be ended. When so many do, no more are started until one comes back.
 LEFT_BEHIND = 4
 
@@ -51,11 +54,13 @@ class CapturePump:
         self._left: list[CaptureThread] = []
         self._pacer: Pacer | None = None
         self._seq = 0
+        self._silence = settings.silence * NOTICED
+        self._heard = 0.0
 
     def begin(self, ctx: Context) -> None:
         """Begins to wait for viewers."""
         self._ctx = ctx
-        ctx.source("capture", self._capture, silence=self._settings.silence, longest_pause=LONGEST_PAUSE)
+        ctx.source("capture", self._capture, silence=self._silence, longest_pause=LONGEST_PAUSE)
 
     def change_rate(self) -> None:
         """Takes up the rate that the report has, at once."""
@@ -65,13 +70,25 @@ class CapturePump:
     async def _capture(self, beat: Callable[[], None]) -> None:
         """Waits for viewers, streams until they are gone, and begins again. Raises when the source gave up."""
         if self._grabbing:
-            # The last run did not end by itself: it was cancelled for its silence, or crashed.
+            # The last run did not end by itself, nor for its silence.
             self._grabbing = False
-            self._report.turn("failed", f"the source stopped answering for {self._settings.silence:g} s or crashed")
-        while True:
-            await self._until_watched(beat)
-            await self._stream(beat)
-            self._report.turn("idle")
+            self._report.turn("failed", "the source crashed")
+
+        def heard() -> None:
+            self._heard = self._ctx.now()
+            beat()
+
+        try:
+            while True:
+                await self._until_watched(heard)
+                await self._stream(heard)
+                self._report.turn("idle")
+        except asyncio.CancelledError:
+            if self._grabbing and self._ctx.now() - self._heard >= self._silence:
+                # Said here, since the next run comes after a pause only.
+                self._grabbing = False
+                self._report.turn("failed", f"the source stopped answering for {self._silence:g} s")
+            raise
 
     async def _until_watched(self, beat: Callable[[], None]) -> None:
         beat()

@@ -33,6 +33,9 @@ LOG_BYTES = 5_000_000
 LINE_BYTES = 16_384
 # The first restart comes after about 0.2 s, later ones after at most 3; ten seconds of life earn a fresh start.
 FIRST_DELAY, LONGEST_DELAY, EARNED_AFTER = 0.2, 3.0, 10.0
+# Of the deaths of a process that had become ready so many within EARNED_AFTER seconds cost the first delay only: it was
+# killed as a rule, and the pictures of a camera have to come back soon.
+QUICK_RESTARTS = 3
 
 Say = Callable[[str, str, str], None]
 """Called as say(name, level, line) for what a child logs, and for what becomes of it."""
@@ -85,18 +88,25 @@ def watch_lifeline() -> None:
 class Backoff:
     """The delay before the next start: exponential, jittered, and short again after a long run."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.failures = 0
-        self._started = time.monotonic()
+        self._clock = clock
+        self._started = clock()
+        self._quick: deque[float] = deque(maxlen=QUICK_RESTARTS)
 
     def started(self) -> None:
-        self._started = time.monotonic()
+        self._started = self._clock()
 
-    def next(self) -> float:
-        """Counts a failure and says how long to wait."""
-        if time.monotonic() - self._started > EARNED_AFTER:
+    def next(self, ready: bool = False) -> float:
+        """Counts a failure and says how long to wait; `ready` says that the process had become ready."""
+        now = self._clock()
+        if now - self._started > EARNED_AFTER:
             self.failures = 0
-        delay: float = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self.failures)
+        if ready and (len(self._quick) < QUICK_RESTARTS or now - self._quick[0] > EARNED_AFTER):
+            self._quick.append(now)
+            delay = FIRST_DELAY
+        else:
+            delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self.failures)
         self.failures = min(self.failures + 1, 10)
         return delay * random.uniform(0.5, 1.0)
 
@@ -175,13 +185,13 @@ class Child:
         try:
             while not self._stopping:
                 backoff.started()
-                code = await self._run(log)
+                code, was_ready = await self._run(log)
                 if self._stopping:
                     return
                 if code == 2:  # its settings are wrong, and will be so the next time
                     self.exit_code = code
                     return
-                delay = backoff.next()
+                delay = backoff.next(was_ready)
                 self.restarts += 1
                 if backoff.failures <= 3:
                     self._say(self.name, "restart", f"{reason(code)}{self._last_line(code)}; starting it again")
@@ -194,10 +204,12 @@ class Child:
             if log:
                 log.close()
 
-    async def _run(self, log: LogFile | None) -> int:
+    async def _run(self, log: LogFile | None) -> tuple[int, bool]:
+        """Runs the process once: its exit code, and whether it had become ready."""
         handshake = Handshake(self.ready.set)
         try:
-            return await self._run_with(handshake, log)
+            code = await self._run_with(handshake, log)
+            return code, self.ready.is_set()
         finally:
             handshake.close()
             self.ready.clear()

@@ -10,7 +10,7 @@ from actors.camera.sources.network import CaptureClock, unavailable
 from actors.camera.sources.source import Grabbed, SourceUnavailable
 
 # What of the silence that the camera tolerates FFmpeg may use, so that its own answer, with the reason, comes first.
-PATIENCE = 0.8
+PATIENCE = 0.7
 
 # 0.3 s of the stream are looked at before the first picture: what is needed stands in the head of an RTSP stream.
 _ANALYZED = "300000"

@@ -60,6 +60,25 @@ async def test_a_source_that_has_nothing_new_is_asked_again_and_is_not_silent(sc
         assert camera.frames == [] and script.opened == 1
 
 
+@pytest.mark.slow
+async def test_a_call_that_hangs_is_told_within_three_seconds(script: Script) -> None:
+    async with script.camera() as camera:
+        camera.set_viewers("camera", "main", 1)
+        await eventually(lambda: len(camera.frames) >= 3)
+        script.hangs = script.hanging + 1
+        await eventually(lambda: script.hanging == script.hangs)
+        began = time.monotonic()
+        # The next opening may stream again at once.
+        await eventually(lambda: "failed" in {state["status"] for state in states(camera)})
+        told = time.monotonic() - began
+        script.released.set()
+
+        reasons = {state["reason"] for state in states(camera)}
+        assert "the source stopped answering for 2.7 s" in reasons
+        assert told < 3.0
+        await pictured(camera)
+
+
 async def pictured(camera: Probe) -> None:
     seen = len(camera.frames)
     await eventually(lambda: len(camera.frames) > seen)
@@ -83,7 +102,7 @@ async def test_a_server_that_dies_or_hangs_is_told_without_secrets_and_its_pictu
             stopped = time.monotonic()
             await eventually(lambda: status(camera) == "failed")
             # By the source itself, with its reason, before the supervision gave it up.
-            assert "has sent nothing for 2.4 s" in states(camera)[-1]["reason"]
+            assert "has sent nothing for 2.1 s" in states(camera)[-1]["reason"]
             # Meanwhile several attempts end in vain.
             await eventually(lambda: time.monotonic() - stopped > 7)
             os.kill(serving.pid, signal.SIGCONT)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.process.children import EARNED_AFTER, FIRST_DELAY, LONGEST_DELAY, QUICK_RESTARTS, Backoff
 from tests.ops.command import ROOT, environment, member, up
 from tests.waiting import PATIENCE, eventually
 
@@ -34,6 +35,31 @@ async def test_the_lifeline_alone_ends_a_child(tmp_path: Path, nats_server: str)
 
     # In order where it had begun to listen for signals, by the signal itself where not.
     assert await asyncio.wait_for(process.wait(), PATIENCE) in (0, -signal.SIGTERM)
+
+
+def test_a_process_that_was_ready_is_restarted_quickly_three_times_in_ten_seconds() -> None:
+    now = 0.0
+    backoff = Backoff(lambda: now)
+    delays = []
+    for _ in range(6):
+        backoff.started()
+        now += 1.0
+        delays.append(backoff.next(ready=True))
+
+    assert all(delay <= FIRST_DELAY for delay in delays[:QUICK_RESTARTS])
+    assert all(delay > 2 * FIRST_DELAY for delay in delays[QUICK_RESTARTS:])
+    now += EARNED_AFTER
+    assert backoff.next(ready=True) <= FIRST_DELAY
+
+
+def test_a_process_that_never_becomes_ready_waits_longer_each_time() -> None:
+    backoff = Backoff(lambda: 0.0)
+
+    delays = [backoff.next() for _ in range(6)]
+
+    for failures, delay in enumerate(delays):
+        longest = min(LONGEST_DELAY, FIRST_DELAY * 2**failures)
+        assert longest / 2 <= delay <= longest
 
 
 async def test_a_killed_child_is_started_again_and_it_is_said_why(tmp_path: Path) -> None:

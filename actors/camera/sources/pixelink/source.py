@@ -14,8 +14,8 @@ from actors.camera.sources.pixelink.api import PixelinkCamera, PixelinkFault, lo
 from actors.camera.sources.pixelink.controls import PixelinkControls
 from actors.camera.sources.source import BadPicture, Picture, SourceUnavailable
 
-# 2.5 s: how long a camera may give nothing before it counts as hung; one that is slow by its rate gets two frames' time.
-SILENCE = 2.5
+# 2 s: how long a camera may give nothing before it counts as hung; one that is slow by its rate gets two frames' time.
+SILENCE = 2.0
 # 5 s: how often the camera's clock is compared with ours; it drifts by far less than a millisecond in between.
 COMPARE_EVERY = 5.0
 

@@ -19,8 +19,8 @@ from actors.camera.sources.v4l2.stream import BUFFERS, H264_BUFFERS, RawPicture,
 
 # 0.5 s: how long one grab waits, so that commands get their turn.
 WAIT = 0.5
-# 2.5 s: how long a device may give nothing before it counts as hung; one that is slow by its rate gets two pictures' time.
-SILENCE = 2.5
+# 2 s: how long a device may give nothing before it counts as hung; one that is slow by its rate gets two pictures' time.
+SILENCE = 2.0
 
 
 class V4l2Source:

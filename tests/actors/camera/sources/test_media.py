@@ -11,7 +11,7 @@ import av
 import pytest
 
 from actors.camera.sources.media import MAX_WITHOUT_KEY, MediaReader, NoVideo, Shot
-from actors.camera.sources.source import BadPicture, Packet, Picture
+from actors.camera.sources.source import BadPicture, FramePicture, Packet
 from tests.actors.camera.sources.films import numbered_film
 
 
@@ -43,7 +43,7 @@ def test_packets_have_the_film_s_own_times_and_pictures_the_same(tmp_path: Path)
         == [shot.position for shot in pictures]
         == pytest.approx([seq / 25 for seq in range(12)])
     )
-    assert isinstance(packets[0].made(1.0), Packet) and isinstance(pictures[0].made(1.0), Picture)
+    assert isinstance(packets[0].made(1.0), Packet) and isinstance(pictures[0].made(1.0), FramePicture)
 
 
 @pytest.mark.parametrize("format", ["yuv444p", "yuv422p"])
