@@ -156,13 +156,14 @@ async def test_each_condition_of_a_camera_is_said_with_its_reason_and_since_when
     for status, word, text in [
         ("failed", "Failed", "no such device"),
         ("gone", "Gone", "its process has ended"),
-        ("idle", "Idle", "the film is over"),
+        ("idle", "Idle", "clip.mp4 has ended"),
     ]:
         await tell(callboard.url, camera, "state", {"status": status, "reason": text, "since": since})
         await tab.until(BADGE, word)
         await tab.until(
             "(text) => document.querySelector('#camera .condition').innerText.toLowerCase().includes(text)", text
         )
+    assert "clip.mp4 has ended." in await tab.page.inner_text("#camera .condition"), "a name keeps its letters"
     # What a camera recorded is there without it.
     await tell(callboard.url, camera, "state", {"status": "gone", "reason": "its process has ended", "since": since})
     await tab.page.wait_for_selector("#camera .recordings >> text=No recording yet")

@@ -6,7 +6,9 @@ import { duration } from "../../format.js";
 const STALE = 5_000;
 const INTERVALS = 3;
 
-const sentence = (...parts) => parts.filter(Boolean).map((part) => (/[.!?]$/.test(part) ? part : `${part}.`)).map((part) => part.charAt(0).toUpperCase() + part.slice(1)).join(" ");
+// A text that begins with a file's name or a subject keeps its first letter.
+const capital = (text) => text.replace(/^[a-z](?=[a-z'-]*[,:;.]?(\s|$))/, (letter) => letter.toUpperCase());
+const sentence = (...parts) => parts.filter(Boolean).map((part) => capital(/[.!?]$/.test(part) ? part : `${part}.`)).join(" ");
 
 /** A moment as events have it, RFC 3339 or ms since the epoch, in ms; null without one. */
 export function momentOf(value) {
