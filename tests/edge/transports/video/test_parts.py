@@ -21,6 +21,7 @@ from router.broker import Broker
 from router.frame import in_parts, pack, unpack
 from router.nats.settings import BrokerSettings
 from router.rungs import JPEG, Rung, rung_subject
+from router.topology import TopologySettings
 from tests.edge.transports.video.h264 import access_units
 from tests.servers import serving_small
 from tests.waiting import PATIENCE, eventually
@@ -28,6 +29,8 @@ from tests.waiting import PATIENCE, eventually
 SMALL = 64 * 1024
 MIB = 1024 * 1024
 SUBJECT = "frame.camera.lab.jpeg"
+# The storage of the small server is too little for all streams at their usual sizes.
+TOPOLOGY = TopologySettings(recordings_max_bytes=64 * MIB)
 
 
 def header(number: int, **more: Any) -> dict[str, Any]:
@@ -47,11 +50,11 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def relaying(url: str) -> AsyncIterator[tuple[Video, BrokerRuntime]]:
+async def relaying(url: str, topology: TopologySettings = TOPOLOGY) -> AsyncIterator[tuple[Video, BrokerRuntime]]:
     """An edge's relay and an actor's runtime, each with a connection of its own."""
     async with (
-        Broker(BrokerSettings(url=url), "edge") as edge,
-        Broker(BrokerSettings(url=url), "actor") as actor,
+        Broker(BrokerSettings(url=url), "edge", topology) as edge,
+        Broker(BrokerSettings(url=url), "actor", topology) as actor,
     ):
         video, runtime = Video(edge, "edge-1"), BrokerRuntime(actor, Gauges("stock-parts"))
         tasks = [asyncio.ensure_future(video.run()), asyncio.ensure_future(runtime.send_frames())]
@@ -210,7 +213,7 @@ async def test_a_film_of_keys_in_parts_goes_on_behind_a_lost_part(small_server: 
 @pytest.mark.parametrize("size", [20 * MIB, 64 * MIB])
 async def test_one_jpeg_of_many_mebibytes_arrives(nats_server: str, entity: str, size: int) -> None:
     body = os.urandom(MIB) * (size // MIB)
-    async with relaying(nats_server) as (video, runtime), video.watch_rung(entity, JPEG) as viewer:
+    async with relaying(nats_server, TopologySettings()) as (video, runtime), video.watch_rung(entity, JPEG) as viewer:
         began = time.perf_counter()
         runtime.frame(rung_subject(entity, JPEG), header(1), body)
         async with asyncio.timeout(PATIENCE):
