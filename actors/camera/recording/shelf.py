@@ -12,8 +12,10 @@ from router.recordings import Recordings
 
 log = logging.getLogger(__name__)
 
-# Two hundredths of the limit stay free of new recordings, so that those that go on can end in good order.
+# A fiftieth of the limit stays free of new recordings, so that those that go on can end in good order; at least a megabyte,
+# which a second of video may take, but never more than a quarter of the limit.
 RESERVE = 50
+RESERVE_BYTES = 1 << 20
 
 
 class NoRoom(Exception):
@@ -32,7 +34,9 @@ class RecordingShelf:
     async def check_room(self) -> None:
         """Raises NoRoom, with the figures, before the store is full."""
         usage = await self.recordings.usage()
-        if usage.limit is not None and usage.free is not None and usage.free < usage.limit / RESERVE:
+        if usage.limit is None or usage.free is None:
+            return
+        if usage.free < max(usage.limit / RESERVE, min(RESERVE_BYTES, usage.limit / 4)):
             raise NoRoom(
                 f"recordings hold {_mib(usage.used)} of {_mib(usage.limit)}, {_mib(usage.free)} are free: "
                 "delete some, or raise CALLBOARD_RECORDINGS_MAX_BYTES"
