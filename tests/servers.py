@@ -178,7 +178,7 @@ class Authority:
 def serving_small(folder: Path, max_payload: int, port: int = 0) -> Iterator[Server]:
     """Runs a nats-server with JetStream that takes at most so many bytes a message; its address is `url`."""
     port = port or free_port()
-    store = f'{{ store_dir: "{folder / "jetstream"}", max_memory_store: 300MB, max_file_store: 4GB }}'
+    store = f'{{ store_dir: "{folder / "jetstream"}", max_memory_store: 300MB, max_file_store: 8GB }}'
     config = f"host: 127.0.0.1\nport: {port}\nmax_payload: {max_payload}\njetstream {store}\n"
     with running_server(folder, config) as server:
         server.url = f"nats://127.0.0.1:{port}"
