@@ -205,14 +205,14 @@ class PictureDelivery:
         unread, now = self._sink.unread / self._narrowed, self._clock()
         if self._sink.transport == "websocket" and now - self._begun < SILENT_SECONDS:
             # It may be about to acknowledge.
-            return self._credit.under_way < self._credit.window
-        wait = UNREAD_SECONDS * unread - (now - self._wrote)
-        if unread < MANY_UNREAD or wait <= 0:
-            return True
-        if self._timer is None:
+            ready, wait = self._credit.under_way < self._credit.window, self._begun + SILENT_SECONDS - now
+        else:
+            wait = UNREAD_SECONDS * unread - (now - self._wrote)
+            ready = unread < MANY_UNREAD or wait <= 0
+        if not ready and self._timer is None:
             # The picture that waits may be the last one.
             self._timer = asyncio.get_running_loop().call_later(wait, self._on_time)
-        return False
+        return ready
 
     def _on_time(self) -> None:
         self._timer = None
