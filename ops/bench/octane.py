@@ -15,6 +15,8 @@ import statistics
 import time
 from collections.abc import AsyncIterator
 
+import aiohttp
+
 from ops.bench.octane_source import WRAP
 from ops.bench.report import ReportRow, middle
 from ops.bench.stand import RUNS, BenchError, CpuWatch, Partner, Plan, Stand, partner, process, stand
@@ -170,10 +172,14 @@ async def _delays(place: Stand, seconds: float) -> tuple[list[float], float]:
         began = math.inf
         while time.monotonic() < began + seconds:
             try:
-                payload = await socket.receive_bytes(timeout=FIRST_SECONDS)
-            except (TimeoutError, TypeError):
+                message = await socket.receive(timeout=FIRST_SECONDS)
+            except TimeoutError:
                 raise BenchError("the edge shows no picture") from None
-            header, _ = unpack(payload)
+            if message.type is aiohttp.WSMsgType.TEXT:
+                continue
+            if message.type is not aiohttp.WSMsgType.BINARY:
+                raise BenchError("the edge closed the connection")
+            header, _ = unpack(message.data)
             if header["seq"] == seen:
                 continue
             now, first, seen = time.monotonic(), not seen, header["seq"]

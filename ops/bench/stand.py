@@ -165,12 +165,12 @@ class Stand:
             return f"/callbacks/sessions/{(await answer.json())['session_id']}"
 
     async def known(self, path: str, name: str) -> None:
-        """Returns once a list of the edge, such as `/cameras`, has an entry of that id. Raises TimeoutError."""
+        """Returns once a list of the edge, such as `/cameras`, has an entry of that id that is not gone. Raises TimeoutError."""
         async with asyncio.timeout(READY_SECONDS):
             while True:
                 async with self.http.get(path) as answer:
                     (listed,) = (await answer.json()).values()
-                if any(each["id"] == name for each in listed):
+                if any(each["id"] == name and each.get("status") != "gone" for each in listed):
                     return
                 await asyncio.sleep(0.05)
 

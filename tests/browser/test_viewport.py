@@ -284,11 +284,11 @@ async def test_the_help_lists_the_keys_and_closes_by_escape(tab: Tab, running_ca
     await tab.page.focus(STAGE)
 
     await tab.page.keyboard.press("?")
-    text = await tab.page.inner_text("dialog.help")
+    text = await tab.page.inner_text("#render dialog.help")
     await tab.page.keyboard.press("Escape")
 
     assert "Shift + arrows" in text and "dolly" in text
-    assert not await tab.page.is_visible("dialog.help") and "viewport" in tab.page.url
+    assert not await tab.page.is_visible("#render dialog.help") and "viewport" in tab.page.url
 
 
 async def test_a_second_viewport_shows_the_same_octane_beside_the_first(

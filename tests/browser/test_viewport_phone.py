@@ -72,7 +72,7 @@ async def test_nothing_of_the_panel_is_cut_off_and_the_page_does_not_scroll_side
 
     assert await phone.page.evaluate(CUT) == []
     assert await phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    await phone.page.get_by_role("button", name="Settings").tap()
+    await phone.page.locator("#render").get_by_role("button", name="Settings").tap()
     assert await phone.page.evaluate(CUT) == []
     assert not phone.complaints
 
@@ -93,9 +93,9 @@ async def test_nothing_is_cut_off_where_there_are_several_octanes_with_long_name
 async def test_the_list_of_keys_opens_at_its_beginning(phone: Tab, running_callboard: RunningCallboard) -> None:
     await open_page(phone, running_callboard.url)
 
-    await phone.page.get_by_role("button", name="Mouse, touch and keys").tap()
+    await phone.page.locator("#render").get_by_role("button", name="Mouse, touch and keys").tap()
 
-    dialog = phone.page.locator("dialog.help")
+    dialog = phone.page.locator("#render dialog.help")
     await dialog.wait_for()
     assert await dialog.evaluate("(dialog) => [dialog.scrollTop, dialog.scrollHeight > dialog.clientHeight]") == [
         0,
@@ -130,10 +130,10 @@ async def test_the_picture_is_zoomed_by_visible_buttons_and_no_camera_moves(
     scale = f"() => new DOMMatrix(getComputedStyle(document.querySelector('{STAGE} canvas')).transform).a"
     fitted = await phone.page.evaluate(scale)
 
-    await phone.page.get_by_role("button", name="Zoom in").tap()
-    await phone.page.get_by_role("button", name="Zoom in").tap()
+    await phone.page.locator("#render").get_by_role("button", name="Zoom in").tap()
+    await phone.page.locator("#render").get_by_role("button", name="Zoom in").tap()
     zoomed = await phone.page.evaluate(scale)
-    await phone.page.get_by_role("button", name="Fit the picture").tap()
+    await phone.page.locator("#render").get_by_role("button", name="Fit the picture").tap()
 
     assert zoomed == pytest.approx(fitted * 1.25**2, rel=0.01)
     assert await phone.page.evaluate(scale) == pytest.approx(fitted, abs=0.01)
@@ -144,7 +144,7 @@ async def test_statistics_fit_on_the_phone(phone: Tab, running_callboard: Runnin
     await phone.page.goto(running_callboard.url)
     await phone.until(READY)
 
-    await phone.page.get_by_role("button", name="GPU statistics").tap()
+    await phone.page.locator("#render").get_by_role("button", name="GPU statistics").tap()
     dialog = phone.page.locator("dialog.reports")
     await dialog.get_by_role("table", name="Textures").wait_for()
 

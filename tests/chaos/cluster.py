@@ -56,7 +56,7 @@ class Cluster:
             (node.folder / "nats-server.conf").write_text(
                 f"host: 127.0.0.1\nport: {node.port}\nserver_name: {node.name}\nmax_payload: 8388608\n"
                 f'log_file: "{node.folder / "nats-server.log"}"\n'
-                f'jetstream {{ store_dir: "{node.folder / "jetstream"}", max_memory_store: 256MB, max_file_store: 4GB }}\n'
+                f'jetstream {{ store_dir: "{node.folder / "jetstream"}", max_memory_store: 256MB, max_file_store: 8GB }}\n'
                 f"cluster {{ name: test, host: 127.0.0.1, port: {node.route}, routes: [{routes}] }}\n"
             )
 

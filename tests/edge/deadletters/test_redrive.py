@@ -169,7 +169,7 @@ async def test_a_thousand_letters_reach_their_endpoint_once_though_the_edge_is_k
         wanted = {event.id for event in events}
         await eventually(lambda: wanted <= {event_of(post.body) for post in receiver.posts})
         # What the killed process had posted and not yet acknowledged, its successor posts again.
-        assert len(receiver.posts) <= 1040
+        assert len(receiver.posts) <= 1100
 
 
 async def _counted(broker: Broker, last: int, parked: list[str]) -> bool:

@@ -8,6 +8,8 @@ const GATHERING = 1_500;
 const CONNECTING = 6_000;
 // How often (ms) the bytes that WebRTC received are read.
 const COUNTING = 1_000;
+// How long (ms) the server may take to end a session, before the connection is closed all the same.
+const ENDING = 2_000;
 
 async function gathered(peer) {
   if (peer.iceGatheringState === "complete") return;
@@ -89,9 +91,10 @@ export const whep = {
     } finally {
       life.abort();
       clearInterval(counting);
-      peer.close();
       video.srcObject = null;
-      if (session) fetch(session, { method: "DELETE", keepalive: true }).catch(() => {});
+      // The session first: the server forgets one whose peer has closed, and would not know it any more.
+      const ended = session ? fetch(session, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(ENDING) }) : Promise.resolve();
+      ended.catch(() => {}).finally(() => peer.close());
     }
   },
 };
