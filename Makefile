@@ -54,7 +54,7 @@ shape: $(VENV)/.installed-dev ## Measure sizes, import circles and floors of the
 	@exec $(BIN)/python -P -m ops.shape $(ARGS)
 
 check-k8s: $(VENV)/.installed-dev ## Build, validate and cross-check the manifests of k8s/
-	@$(BIN)/python -m pytest -q tests/k8s/test_manifests.py $(ARGS)
+	@$(BIN)/python -m pytest -q tests/k8s/test_manifests.py tests/k8s/test_chart.py $(ARGS)
 
 manifests: $(VENV)/.installed ## Write the dashboards, and the rules as a manifest of k8s/
 	@$(BIN)/python -P -m ops.dashboards.write

@@ -33,6 +33,8 @@ class Board:
     uid: str
     title: str
     rows: Mapping[str, Sequence[Panel]]
+    # The metric whose labels are the choices of the dashboard's variables.
+    variables_of: str = "ops_build_info"
 
 
 def line(title: str, about: str, unit: str, *queries: tuple[str, str], stack: bool = False) -> Panel:

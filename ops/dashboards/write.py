@@ -16,8 +16,8 @@ from ops.dashboards.all import BOARDS
 from ops.dashboards.panel import Board, Panel
 
 FOLDER = Path(__file__).parents[1] / "grafana"
-# A metric of ours or of the process, and the selector that stands behind it, if any.
-_METRIC = re.compile(r"\b((?:edge|actors|router|ops|process)_[a-z0-9_]+)(\{[^}]*\})?(?!\()")
+# A metric of ours, of the process or of the exporter of NATS, and the selector that stands behind it, if any.
+_METRIC = re.compile(r"\b((?:edge|actors|router|ops|process|nats)_[a-z0-9_]+)(\{[^}]*\})?(?!\()")
 _EVERYWHERE = 'namespace=~"$namespace",instance=~"$instance"'
 WIDTH, HEIGHT, ACROSS = 8, 7, 3
 
@@ -67,7 +67,9 @@ def written(board: Board) -> dict[str, Any]:
             }
         ],
         "annotations": {"list": []},
-        "templating": {"list": [_datasource(), *(_variable(name) for name in ("namespace", "instance"))]},
+        "templating": {
+            "list": [_datasource(), *(_variable(name, board.variables_of) for name in ("namespace", "instance"))]
+        },
         "panels": panels,
     }
 
@@ -77,8 +79,8 @@ def _datasource() -> dict[str, Any]:
             "hide": 0, "multi": False, "includeAll": False, "current": {}}  # fmt: skip
 
 
-def _variable(name: str) -> dict[str, Any]:
-    query = f"label_values(ops_build_info, {name})"
+def _variable(name: str, metric: str) -> dict[str, Any]:
+    query = f"label_values({metric}, {name})"
     return {
         "name": name,
         "type": "query",

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from tests.k8s.overlay import (
     K8S,
     OVERLAYS,
     ROOT,
+    VERSION,
     Object,
     built,
     chosen,
@@ -58,6 +58,8 @@ CUSTOM = {
     "ServiceMonitor": "servicemonitor_v1.json",
     "PrometheusRule": "prometheusrule_v1.json",
     "ScaledObject": "scaledobject_v1alpha1.json",
+    "Certificate": "certificate_v1.json",
+    "Issuer": "issuer_v1.json",
 }
 
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
@@ -130,13 +132,13 @@ def test_every_container_says_what_it_needs(overlay: str) -> None:
 
 @every_overlay
 def test_images_are_ours_and_have_a_version(overlay: str) -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     for each, container in containers(overlay):
         name, _, tag = container["image"].rpartition(":")
-        assert name == ("nats" if each.name == "nats" else "callboard"), each.name
+        others = {"nats": "nats", "exporter": "natsio/prometheus-nats-exporter"}
+        assert name == others.get(container["name"], "callboard"), each.name
         assert tag not in ("", "latest"), each.name
         if overlay != "dev" and name == "callboard":
-            assert tag == version
+            assert tag == VERSION
 
 
 @every_overlay
@@ -144,7 +146,7 @@ def test_what_runs_for_long_is_probed_on_ports_and_paths_that_are_there(overlay:
     for each in pods(overlay):
         if each.kind == "Job":
             continue
-        (container,) = each.spec["containers"]
+        container = each.spec["containers"][0]
         probes = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
         assert {probe["port"] for probe in probes.values()} <= each.ports().keys(), each.name
         if each.name != "nats":
@@ -198,7 +200,7 @@ def test_a_nats_server_has_the_time_to_send_its_clients_away(overlay: str) -> No
 def test_nats_has_the_room_that_its_configuration_promises(overlay: str) -> None:
     conf = nats_conf(overlay)
     nats = named(overlay, "nats")
-    (container,) = nats.spec["containers"]
+    container = nats.spec["containers"][0]
     (claim,) = nats.owner["spec"]["volumeClaimTemplates"]
     room = size(claim["spec"]["resources"]["requests"]["storage"])
     memory = size(container["resources"]["limits"]["memory"])
@@ -246,6 +248,15 @@ def test_whatever_selects_selects_something(overlay: str) -> None:
                 (target,) = chosen(overlay, {"matchLabels": spec["selector"]})
                 for port in spec["ports"]:
                     assert port["targetPort"] in target.ports(), name
+            case "ServiceMonitor":
+                (service,) = [
+                    each
+                    for each in of_kind(overlay, "Service")
+                    if spec["selector"]["matchLabels"].items() <= each["metadata"].get("labels", {}).items()
+                ]
+                assert {each["port"] for each in spec["endpoints"]} <= {
+                    each["name"] for each in service["spec"]["ports"]
+                }
             case "Deployment" | "StatefulSet":
                 assert [pod.name for pod in chosen(overlay, spec["selector"])] == [each["metadata"]["name"]], name
                 for constraint in spec["template"]["spec"].get("topologySpreadConstraints", []):
@@ -367,7 +378,7 @@ def test_the_alerts_actor_is_let_out_to_an_alertmanager_and_nobody_else_is() -> 
 def test_who_goes_to_nats_may_and_comes_as_its_own_user(overlay: str) -> None:
     accounts = (K8S / "base" / "nats" / "accounts.conf").read_text()
     users = set(re.findall(r"user: (\w+)", accounts))
-    (nats,) = named(overlay, "nats").spec["containers"]
+    nats = named(overlay, "nats").spec["containers"][0]
     passwords = {v["name"]: v["valueFrom"]["secretKeyRef"] for v in nats["env"] if "PASSWORD" in v["name"]}
     assert set(re.findall(r"password: \$(\w+)", accounts)) == passwords.keys()
     for each, container in containers(overlay):
@@ -390,7 +401,7 @@ def test_who_goes_to_nats_may_and_comes_as_its_own_user(overlay: str) -> None:
 @every_overlay
 def test_what_containers_are_told_is_understood(overlay: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for each, container in containers(overlay):
-        if each.name == "nats":
+        if each.name == "nats":  # and its exporter
             continue
         given = parser().parse_args(container["args"])
         assert given.command
@@ -509,12 +520,33 @@ def test_what_scales_the_edge_is_a_figure_of_the_edge() -> None:
 def test_grafana_is_given_every_dashboard_of_ops() -> None:
     dashboards = {path.name: path.read_text() for path in (ROOT / "ops" / "grafana").glob("*.json")}
     maps = [each for each in of_kind("prod", "ConfigMap") if each["metadata"]["name"].startswith("dashboard-")]
+    # Beside its exporter, as it shows nothing without.
+    maps = [each for each in maps if each["metadata"]["name"] != "dashboard-nats"]
 
     given = {name: text for each in maps for name, text in each["data"].items()}
 
     assert given == dashboards, "ops/grafana/kustomization.yaml lists the dashboards"
     assert all(each["metadata"]["labels"] == {"grafana_dashboard": "1"} for each in maps)
     assert all(each["metadata"]["name"] == f"dashboard-{Path(*each['data']).stem}" for each in maps)
+
+
+def test_certificates_fill_the_secrets_that_are_mounted_with_the_names_that_are_asked_for() -> None:
+    made = {each["spec"]["secretName"]: each["spec"] for each in of_kind(EVERYTHING, "Certificate")}
+    issuers = {each["metadata"]["name"]: each["spec"] for each in of_kind(EVERYTHING, "Issuer")}
+    (gateway,) = of_kind(EVERYTHING, "Gateway")
+    (listener,) = gateway["spec"]["listeners"]
+    conf = nats_conf(EVERYTHING)
+
+    assert {"nats-tls", "callboard-tls"} <= made.keys()
+    names = made["nats-tls"]["dnsNames"]
+    assert {"nats", "nats-headless", "localhost"} <= set(names)
+    # Servers find one another as nats-0.nats-headless, and show the same certificate as clients.
+    assert all(f"*.{host.partition('.')[2]}" in names for host in re.findall(r"nats://([^:]+):6222", conf))
+    assert {"server auth", "client auth"} <= set(made["nats-tls"]["usages"])
+    assert issuers[made["nats-tls"]["issuerRef"]["name"]] == {"ca": {"secretName": "nats-authority"}}
+    assert made["nats-authority"]["isCA"] and "selfSigned" in issuers[made["nats-authority"]["issuerRef"]["name"]]
+    assert listener["tls"]["certificateRefs"][0]["name"] == "callboard-tls"
+    assert listener["hostname"] in made["callboard-tls"]["dnsNames"]
 
 
 def schema_of(kind: str) -> dict[str, Any]:
