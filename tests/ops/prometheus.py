@@ -67,14 +67,21 @@ class Server:
 
 
 @contextmanager
-def prometheus(folder: Path, jobs: Mapping[str, list[int]]) -> Iterator[Server]:
-    """Runs a Prometheus that scrapes ports of this machine each second and knows the rules."""
+def prometheus(
+    folder: Path, jobs: Mapping[str, list[int]], labels: Mapping[int, Mapping[str, str]] | None = None
+) -> Iterator[Server]:
+    """Runs a Prometheus that scrapes ports of this machine each second and knows the rules; `labels` are those of ports."""
     port = free_port()
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(RULES)],
         "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{each}" for each in ports]}]}
+            {
+                "job_name": job,
+                "static_configs": [
+                    {"targets": [f"127.0.0.1:{each}"], "labels": dict((labels or {}).get(each, {}))} for each in ports
+                ],
+            }
             for job, ports in jobs.items()
         ],
     }
