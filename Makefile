@@ -9,7 +9,7 @@ IMAGE ?= callboard:dev
 IMAGE_PYTHON ?= 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-all check check-k8s manifests fmt proto bench shape image wheels clean
+.PHONY: help install up test test-all check check-k8s manifests fmt proto bench shape image wheels release clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ wheels: $(BIN)/python ## Fetch what the image needs into ops/wheels, for a build
 	    --python-version $(IMAGE_PYTHON) --implementation cp \
 	    $(foreach tag,manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014,--platform $(tag)_$(shell uname -m)) \
 	    -r /dev/stdin
+
+release: $(VENV)/.installed ## Write a version and its section of the changelog (VERSION=1.2.3)
+	@$(BIN)/python -P -m ops.release $(VERSION)
 
 clean: ## Remove .venv and all caches; the data folder stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from edge.http.bodies.events import EventAnswer, NewEvent
-from edge.http.openapi.document import VERSION
 from edge.http.openapi.schemas import components
 from router.event_types.declaration import EventType
 from router.event_types.json_schema import parts_of, title_of
 from router.subject import STORED
+from router.version import VERSION
 
 _SCHEMAS = "#/components/schemas/{name}"
 # What a server says beside events.

@@ -20,6 +20,7 @@ from starlette.types import Scope
 from edge.http.bodies.system import LivezAnswer, ReadyzAnswer
 from edge.http.body import edge_of, json_answer
 from edge.http.openapi.operation import Answer, Media, operation
+from router.version import VERSION
 
 CONSOLE = Path(__file__).parents[1] / "console"
 # The client's modules, which an npm package has as they are. Their folder lies in the console's, and has an address of its own.
@@ -103,7 +104,7 @@ async def to_console_page(request: Request) -> Response:
 @operation("Whether the process lives", Answer(200, "It does", LivezAnswer))
 async def livez(_request: Request) -> Response:
     """Answers as long as the event loop runs. NATS is not asked: restarting the edge does not repair a broker."""
-    return json_answer({"status": "ok"})
+    return json_answer({"status": "ok", "version": VERSION})
 
 
 @operation(

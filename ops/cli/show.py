@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json as jsonlib
 import platform
 import subprocess
@@ -12,6 +11,7 @@ from ops.settings import Settings
 from ops.terminal import Paint, table
 from router.errors import EmbeddedError
 from router.nats.embedded import binary
+from router.version import VERSION
 
 
 def run_settings(settings: Settings, *, json: bool) -> int:
@@ -52,11 +52,7 @@ def versions() -> dict[str, str | None]:
         server = said.rsplit("v", 1)[-1].strip() or None
     except (EmbeddedError, OSError, subprocess.TimeoutExpired):
         server = None
-    try:
-        own = importlib.metadata.version("callboard")
-    except importlib.metadata.PackageNotFoundError:
-        own = None
-    return {"callboard": own, "python": platform.python_version(), "nats-server": server}
+    return {"callboard": VERSION, "python": platform.python_version(), "nats-server": server}
 
 
 def run_version(*, json: bool) -> int:

@@ -20,6 +20,7 @@ from ops.process.datadir import CannotStart
 from ops.process.logs import BadLevel, levels, set_level
 from ops.sections import InternalSettings
 from router.codec import to_json
+from router.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class Internal:
             status = 405
         elif path == "/livez":
             # An answer proves that the event loop runs. A restart would not mend a broker that is away.
-            body = to_json({"status": "ok"})
+            body = to_json({"status": "ok", "version": VERSION})
         elif path == "/readyz":
             checks = dict(self.checks())
             well = all(checks.values())

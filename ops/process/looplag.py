@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import platform
 
 from prometheus_client import Gauge, Histogram
+
+from router.version import VERSION
 
 # Four measurements a second find every longer stall, and cost nothing.
 MEASURE_EVERY = 0.25
@@ -21,11 +22,7 @@ build = Gauge("ops_build_info", "Always 1; its labels say what runs", ["version"
 
 async def measure_loop_lag() -> None:
     """Exports both until cancelled."""
-    try:
-        version = importlib.metadata.version("callboard")
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
-    build.labels(version, platform.python_version()).set(1)
+    build.labels(VERSION, platform.python_version()).set(1)
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + MEASURE_EVERY

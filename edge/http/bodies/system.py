@@ -121,9 +121,10 @@ class OctaneSnapshotQuery(OctanePictureQuery, frozen=True, kw_only=True):
 
 
 class LivezAnswer(msgspec.Struct):
-    """That the process lives."""
+    """That the process lives, and which version it is."""
 
     status: str
+    version: str
 
 
 class ReadyzAnswer(msgspec.Struct):

@@ -16,8 +16,7 @@ from edge.http.bodies.webhooks import WebhookNews
 from edge.http.openapi.operation import BODY, STORE, Answer, Media, Operation, header, operation_of
 from edge.http.openapi.schemas import components, parameters
 from edge.webhooks.endpoint.state_changes import DELIVERY_KINDS, ENDPOINT_KINDS
-
-VERSION = "0.1.0"
+from router.version import VERSION
 
 # Any route may answer these; those for which a token is needed also the next.
 _ALWAYS = ("bad_header", "forbidden_origin", "forbidden_host", "internal")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from router.version import VERSION
 from tests.edge.conftest import RunningEdge
 
 
@@ -16,7 +17,7 @@ async def test_health_and_metrics_tell(edge: RunningEdge, entity: str) -> None:
         text = (await edge.http.get("/metrics")).text
         openmetrics = await edge.http.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
 
-    assert (await edge.http.get("/livez")).json() == {"status": "ok"}
+    assert (await edge.http.get("/livez")).json() == {"status": "ok", "version": VERSION}
     assert ready.json()["checks"] == {
         "not_draining": True,
         "nats": True,

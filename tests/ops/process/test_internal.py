@@ -13,6 +13,7 @@ from ops.process.internal import HEAD_BYTES, Internal
 from ops.sections import InternalSettings
 from router.codec import from_json
 from router.nats.embedded import free_port
+from router.version import VERSION
 from tests.waiting import PATIENCE
 
 
@@ -30,6 +31,7 @@ async def test_it_answers_liveness_and_readiness_with_its_checks() -> None:
     assert (starting.status, from_json(starting.body)["checks"]) == (503, {"started": False})
     assert (ready.status, from_json(ready.body)) == (200, {"status": "ok", "checks": {"nats": True}, "workers": 2})
     assert (live.status, head.status) == (200, 404)
+    assert from_json(live.body) == {"status": "ok", "version": VERSION}
 
 
 async def test_metrics_are_given_in_the_format_that_is_accepted() -> None:

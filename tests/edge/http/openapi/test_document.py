@@ -13,8 +13,8 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from edge.app import openapi as document
 from edge.app import routes
 from edge.errors import TITLES
-from edge.http.openapi.document import VERSION
 from edge.http.openapi.document import document as describe
+from router.version import VERSION
 from tests.edge.conftest import RunningEdge
 
 
