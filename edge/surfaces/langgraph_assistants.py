@@ -14,12 +14,12 @@ from starlette.responses import Response
 from edge.errors import Problem, read_as
 from edge.http.body import edge_of, json_answer, read_json
 from edge.http.credentials import principal_of
-from edge.http.openapi.document import VERSION
 from edge.http.openapi.operation import Answer, operation
 from edge.surfaces.surface import CallSurface, Surface
 from router.codec import from_json, rfc3339
 from router.errors import BadEvent, NoResponders, Timeout
 from router.subject import escape
+from router.version import VERSION
 
 # So long the agents have to say that they are there.
 SEARCH_SECONDS = 0.3
