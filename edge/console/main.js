@@ -1,26 +1,39 @@
-/** Puts the console together: one client, one store, five views. */
+/** Puts the console together: one client, one store, the frame with its places. */
 
 import { connect } from "../client/index.js";
+import { banner, standing } from "./banner.js";
+import { h, icon } from "./dom.js";
+import { KEPT, login } from "./login.js";
+import { navigation } from "./navigation.js";
+import { palette } from "./palette.js";
+import { setClock } from "./parts/time.js";
+import { faulty, loading } from "./parts/states.js";
+import { toast } from "./parts/toast.js";
+import { PLACES, addressOf } from "./places.js";
+import { Reach } from "./reach.js";
+import { Router } from "./router.js";
+import { WANTS_TOKEN } from "./standing.js";
 import { Store } from "./store.js";
-import { alertsView } from "./views/alerts.js";
 import { barView } from "./views/bar.js";
-import { cameraView } from "./views/camera.js";
-import { renderView } from "./views/render.js";
-import { runsView } from "./views/runs.js";
-import { streamView } from "./views/stream.js";
 
 // What a fresh page shows of the past.
 const HISTORY = 200;
+// A place that is there sooner is not announced (ms).
+const SOON = 150;
 
 /** `/#token=…` hands the page a token; the part behind # is sent nowhere, and goes out of the address at once. */
 const handed = /^#token=(.+)$/.exec(location.hash)?.[1];
 if (handed) {
-  sessionStorage.setItem("callboard.token", decodeURIComponent(handed));
+  sessionStorage.setItem(KEPT, decodeURIComponent(handed));
   history.replaceState(null, "", location.pathname + location.search);
 }
+// Addresses of before there were places.
+const MOVED = { "#viewport": "renders", "#camera-view": "cameras" };
+if (location.pathname === "/" && MOVED[location.hash]) history.replaceState(null, "", addressOf(MOVED[location.hash]) + location.hash);
 
-const client = connect(location.origin, { last: HISTORY, token: sessionStorage.getItem("callboard.token") });
+const client = connect(location.origin, { last: HISTORY, token: sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT) });
 const store = new Store(() => client.clock.now());
+setClock(() => client.clock.now());
 
 /** What happened before the history begins: the latest state of everything, as lists; and what of it this page may see. */
 async function loadSnapshots() {
@@ -39,9 +52,12 @@ async function loadSnapshots() {
 }
 
 let leftAt = 0;
+let draining = false;
 client.on("*", (event) => store.take(event));
-client.onNotice((notice) => {
-  if (notice.control === "gap") store.note("Events are missing here: they were no longer kept when this page came back for them.", "bad");
+client.onNotice(({ control, reason }) => {
+  if (control === "gap") store.note("Events are missing here: they were no longer kept when this page came back for them.", "bad");
+  if (control === "bye") draining = /shutdown|drain/.test(String(reason));
+  if (control === "ready") draining = false;
 });
 client.onState((state) => {
   store.connect(state);
@@ -57,12 +73,108 @@ client.onState((state) => {
 });
 
 const mount = (id) => document.getElementById(id);
-barView(mount("bar"), store, client);
-cameraView(mount("camera"), store, client);
-renderView(mount("render"), store, client);
-runsView(mount("runs"), store, client);
-alertsView(mount("alerts"), store, client);
-streamView(mount("stream"), store, client);
+
+function signIn(token, keep) {
+  (keep ? localStorage : sessionStorage).setItem(KEPT, token);
+  client.token = token;
+  client.retry();
+}
+function signOut() {
+  localStorage.removeItem(KEPT);
+  sessionStorage.removeItem(KEPT);
+  // Nothing of what was shown stays in memory.
+  location.reload();
+}
+
+const outlet = mount("place");
+const gate = h("div.gate", { hidden: true });
+outlet.before(gate);
+const asking = login(gate, signIn);
+const tellBanner = banner(mount("banner"), client);
+const reach = new Reach(client, () => tell());
+function now() {
+  return standing(client, reach, draining);
+}
+function tell() {
+  const { phase, code, reason } = client.state;
+  const wanted = phase === "refused" && WANTS_TOKEN.has(code);
+  asking(wanted ? code : "", reason);
+  outlet.hidden = wanted;
+  tellBanner(now());
+}
+
+const names = navigation(mount("places"), store);
+let title = "";
+function retitle() {
+  const firing = [...store.alerts.values()].filter((alert) => !alert.resolved).length;
+  const mark = firing ? `(${firing}) ` : store.situation("alerts") ? "(?) " : "";
+  document.title = `${mark}${title ? `${title} · ` : ""}Callboard`;
+}
+store.watch("alerts", retitle);
+
+let announcing = null;
+let first = true;
+const router = new Router(outlet, {
+  opening(place) {
+    names.at(place.name);
+    clearTimeout(announcing);
+    announcing = setTimeout(() => outlet.replaceChildren(loading(place.title)), SOON);
+  },
+  opened(place, view) {
+    clearTimeout(announcing);
+    names.at(place.name);
+    outlet.dataset.place = place.name;
+    title = view.title ?? place.title;
+    retitle();
+    // Who came by a link reads on at the place, and not where the link was.
+    if (!first && !outlet.contains(document.activeElement)) outlet.focus({ preventScroll: true });
+    first = false;
+  },
+  failed(place, fault, again) {
+    clearTimeout(announcing);
+    title = place.title;
+    retitle();
+    outlet.replaceChildren(faulty(fault, `the page “${place.title}”`, { again }));
+  },
+});
+const navigate = (address, options) => router.go(address, options);
+const find = palette({ client, store, navigate });
+barView(mount("bar"), store, client, { find, signOut, now });
+
+/** What a place is handed: see parts/README.md. */
+const context = Object.freeze({
+  client, store, toast, addressOf, navigate,
+  mark: (path, query, options) => router.mark(path, query, options),
+  now: () => client.clock.now(),
+  retitle(text) {
+    title = text;
+    retitle();
+  },
+});
+
+const typing = (target) => target.matches?.("input, select, textarea, [contenteditable], [role=application]");
+let going = 0;
+document.addEventListener("keydown", (press) => {
+  if ((press.ctrlKey || press.metaKey) && press.key.toLowerCase() === "k") {
+    press.preventDefault();
+    find();
+    return;
+  }
+  if (press.ctrlKey || press.metaKey || press.altKey || typing(press.target) || document.querySelector("dialog[open]")) return;
+  if (press.key === "/") {
+    press.preventDefault();
+    find();
+  } else if (press.key === "g") going = Date.now();
+  else if (Date.now() - going < 1_500) {
+    going = 0;
+    const place = PLACES.find(({ key }) => key === press.key);
+    if (place) navigate(addressOf(place.name));
+  }
+});
+
+client.onState(tell);
+setInterval(tell, 1_000);
+router.start(context);
 
 // For the browser's own console, and for tests.
-globalThis.callboard = { client, store };
+globalThis.callboard = { client, store, router };

@@ -63,11 +63,12 @@ export class Store {
     this.#now = now;
   }
 
-  /** Calls `view` before the next picture whenever `topic` changed: runs, alerts, cameras, octanes, events. */
+  /** Calls `view` before the next picture whenever `topic` changed: runs, alerts, cameras, octanes, events. Returns what ends it. */
   watch(topic, view) {
     if (!this.#watchers.has(topic)) this.#watchers.set(topic, []);
     this.#watchers.get(topic).push(view);
     this.touch(topic);
+    return () => this.#watchers.set(topic, this.#watchers.get(topic).filter((other) => other !== view));
   }
 
   touch(topic) {

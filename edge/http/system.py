@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,15 @@ POLICY = (
 
 
 class Console(StaticFiles):
-    """The page's files, which browsers revalidate each time (mostly by a 304), so that an upgrade shows at once."""
+    """The page's files, which browsers revalidate each time (mostly by a 304), so that an upgrade shows at once.
+
+    The addresses of places, such as `/console/runs/job/run-42`, are answered by the page itself.
+    """
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if path.split("/", 1)[0] in places():
+            return page()
+        return await super().get_response(path, scope)
 
     def file_response(self, *args: Any, **options: Any) -> Response:
         response = super().file_response(*args, **options)
@@ -81,8 +89,13 @@ async def client_module(_request: Request) -> Response:
     return Response(CLIENT_MODULE, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
-@operation("The console", Answer(200, "The page", Media("text/html")))
-async def console_page(_request: Request) -> Response:
+@cache
+def places() -> frozenset[str]:
+    """The places of the console, each of which is a module."""
+    return frozenset(file.stem for file in (CONSOLE / "places").glob("*.js"))
+
+
+def page() -> Response:
     return FileResponse(
         CONSOLE / "index.html",
         headers={
@@ -90,6 +103,11 @@ async def console_page(_request: Request) -> Response:
             "Content-Security-Policy": POLICY,
         },
     )
+
+
+@operation("The console", Answer(200, "The page", Media("text/html")))
+async def console_page(_request: Request) -> Response:
+    return page()
 
 
 @operation(

@@ -89,7 +89,7 @@ async def person(browser: Browser, studio: Studio, name: str, **grants: Any) -> 
     context.set_default_timeout(PATIENCE * 1000)
     tab = Tab(await context.new_page())
     try:
-        await tab.page.goto(f"{studio.url}/#token={token}")
+        await tab.page.goto(f"{studio.url}/console/renders#token={token}")
         await tab.until(f"() => document.querySelector('{STAGE} canvas')?.width > 64")
         await shown(tab, "Rendering")
         yield tab

@@ -84,7 +84,7 @@ async def late_reader(tab: Tab, url: str) -> Tab:
     context = await tab.page.context.browser.new_context()  # type: ignore[union-attr]
     context.set_default_timeout(PATIENCE * 1000)
     second = Tab(await context.new_page())
-    await open_console(second, url)
+    await open_console(second, url, "runs")
     return second
 
 
@@ -97,7 +97,7 @@ async def events_of(tab: Tab, pattern: str) -> list[dict[str, Any]]:
 async def test_a_langchain_agent_is_seen_live_and_whole_by_who_joins_late(
     tab: Tab, running_callboard: RunningCallboard, programs: Programs, entity: str, tmp_path: Path
 ) -> None:
-    await open_console(tab, running_callboard.url)
+    await open_console(tab, running_callboard.url, "runs")
     process = await programs.adapter("agent", entity, tmp_path / "go")
 
     await until_said(tab, entity, "LangChain agent")
@@ -123,7 +123,7 @@ async def test_the_dots_of_pytest_under_callboard_run_are_progress_on_the_page(
     tab: Tab, running_callboard: RunningCallboard, programs: Programs, entity: str, tmp_path: Path
 ) -> None:
     (tmp_path / "test_many.py").write_text(TESTS.format(go=str(tmp_path / "go")))
-    await open_console(tab, running_callboard.url)
+    await open_console(tab, running_callboard.url, "runs")
     argv = running_callboard.command("run", "--job", entity, "--", sys.executable, "-m", "pytest", "-o", "addopts=")
     process = await programs.start(*argv, cwd=tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS="")
 
@@ -143,7 +143,7 @@ async def test_the_dots_of_pytest_under_callboard_run_are_progress_on_the_page(
 async def test_a_tqdm_loop_is_seen_live_and_stopped_from_the_page(
     tab: Tab, running_callboard: RunningCallboard, programs: Programs, entity: str, tmp_path: Path
 ) -> None:
-    await open_console(tab, running_callboard.url)
+    await open_console(tab, running_callboard.url, "runs")
     process = await programs.adapter("bars", entity, tmp_path / "go")
 
     await until_said(tab, entity, "50 %")
@@ -163,7 +163,7 @@ async def test_a_tqdm_loop_is_seen_live_and_stopped_from_the_page(
 async def test_a_command_is_stopped_from_the_page(
     tab: Tab, running_callboard: RunningCallboard, programs: Programs, entity: str
 ) -> None:
-    await open_console(tab, running_callboard.url)
+    await open_console(tab, running_callboard.url, "runs")
     process = await programs.start(*running_callboard.command("run", "--job", entity, "--", "sleep", "600"))
     await until_status(tab, entity, "running")
     await tab.page.click(f"{row(entity)} button.run")

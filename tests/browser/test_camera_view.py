@@ -50,7 +50,7 @@ async def callboard(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[R
 
 async def open_viewer(tab: Tab, url: str) -> None:
     """Opens the page and waits until its camera is live."""
-    await tab.page.goto(url)
+    await tab.page.goto(f"{url}/console/cameras")
     await tab.until(BADGE, "Live")
 
 
@@ -146,7 +146,7 @@ async def test_each_condition_of_a_camera_is_said_with_its_reason_and_since_when
     camera = f"zz-{entity}"
     since = "2026-11-27T00:00:00Z"
     await tell(callboard.url, camera, "state", {"status": "failed", "reason": "no such device", "since": since})
-    await tab.page.goto(callboard.url)
+    await tab.page.goto(f"{callboard.url}/console/cameras")
     await tab.until(
         "(camera) => [...document.querySelectorAll('#camera .tools option')].some(({ value }) => value === camera)",
         camera,
@@ -306,7 +306,7 @@ async def test_on_a_phone_the_viewer_fits_and_has_room_for_its_picture_before_it
     tab: Tab, callboard: RunningCallboard, width: int
 ) -> None:
     await tab.page.set_viewport_size({"width": width, "height": 844})
-    await tab.page.goto(callboard.url)
+    await tab.page.goto(f"{callboard.url}/console/cameras")
     await tab.page.wait_for_selector(STAGE)
     before = await tab.page.locator(STAGE).bounding_box()
     await tab.until(BADGE, "Live")

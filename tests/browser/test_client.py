@@ -207,11 +207,18 @@ async def test_what_an_event_says_is_never_markup(tab: Tab, standin: Standin) ->
     await standin.publish("alert.evil.firing", {"rule": evil, "title": evil, "message": evil, "entity": evil})
     await standin.publish("camera.main.state", {"source": evil, "status": evil})
 
-    await tab.page.goto(standin.url)
-    await tab.page.wait_for_selector(".alert")
+    await tab.page.goto(f"{standin.url}/console/cameras")
+    await tab.until("() => callboard.store.cameras.has('main')")
+    await tab.page.click("nav >> text=Events")
     await tab.page.click("#stream button.event")
-    await tab.page.click("#runs button.run")
     await tab.page.wait_for_selector("#stream .detail pre")
+    assert await tab.page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+    await tab.page.click("nav >> text=Runs")
+    await tab.page.click("#runs button.run")
+    await tab.page.wait_for_selector("#runs .output")
+    assert await tab.page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+    await tab.page.click("nav >> text=Alerts")
+    await tab.page.wait_for_selector(".alert")
 
     assert await tab.page.evaluate("window.hurt") is None
     assert await tab.page.evaluate("document.querySelectorAll('main img, main script').length") == 0
@@ -224,7 +231,7 @@ async def test_an_alert_is_acknowledged_snoozed_and_resolved_on_the_page_and_a_r
     alert = {"id": "hot.1.a", "rule": "hot", "key": "lab", "title": "The lab is hot", "severity": "critical"}
     now = datetime.now(UTC).isoformat()
     standin.lists["alerts"] = [{**alert, "state": "firing", "status": "firing", "timestamp": now}]
-    await tab.page.goto(standin.url)
+    await tab.page.goto(f"{standin.url}/console/alerts")
     await tab.page.wait_for_selector('.alert[data-state="firing"]')
     assert "1 firing" in await tab.page.inner_text("#alerts")
 
@@ -263,7 +270,7 @@ async def test_what_an_alert_s_rule_offers_are_links_and_commands_that_are_given
     standin.lists["alerts"] = [
         {**alert, "state": "firing", "status": "firing", "timestamp": now, "actions": offered},
     ]
-    await tab.page.goto(standin.url)
+    await tab.page.goto(f"{standin.url}/console/alerts")
     await tab.page.wait_for_selector('.alert[data-state="firing"]')
 
     link = tab.page.locator(".alert a.quiet")
@@ -276,7 +283,7 @@ async def test_what_an_alert_s_rule_offers_are_links_and_commands_that_are_given
 
 
 async def test_the_stream_keeps_five_hundred_rows_whatever_comes(tab: Tab, standin: Standin) -> None:
-    await tab.page.goto(standin.url)
+    await tab.page.goto(f"{standin.url}/console/events")
     await tab.until("() => callboard.client.state.phase === 'live'")
 
     await say(standin, 0, 1500)

@@ -38,8 +38,8 @@ async def publish(url: str, subject: str, *many: dict[str, Any]) -> None:
         (await http.post("/events", json=body)).raise_for_status()
 
 
-async def open_console(tab: Tab, url: str) -> None:
-    await tab.page.goto(url)
+async def open_console(tab: Tab, url: str, place: str = "events") -> None:
+    await tab.page.goto(f"{url}/console/{place}")
     await tab.until("() => callboard.client.state.phase === 'live'")
 
 
@@ -76,7 +76,7 @@ async def test_nothing_is_asked_of_another_host(tab: Tab, running_callboard: Run
 async def test_the_camera_shows_a_moving_picture_and_says_that_it_is_simulated(
     tab: Tab, running_callboard: RunningCallboard
 ) -> None:
-    await open_console(tab, running_callboard.url)
+    await open_console(tab, running_callboard.url, "cameras")
 
     spread = await tab.until(SPREAD, "#camera canvas")
     await tab.until("() => parseFloat(document.querySelector('#camera .figures').textContent) > 5")
@@ -86,7 +86,7 @@ async def test_the_camera_shows_a_moving_picture_and_says_that_it_is_simulated(
 
 
 async def test_the_render_shows_its_picture_and_how_far_it_is(tab: Tab, running_callboard: RunningCallboard) -> None:
-    await open_console(tab, running_callboard.url)
+    await open_console(tab, running_callboard.url, "renders")
 
     assert await tab.until(SPREAD, "#render canvas") > 100
     await tab.until("() => /\\d+ \\/ \\d+ samples/.test(document.querySelector('#render .line').textContent)")
@@ -153,7 +153,7 @@ async def test_an_event_opens_by_keyboard(tab: Tab, running_callboard: RunningCa
 
 async def test_a_run_is_seen_to_progress_and_to_end(tab: Tab, running_callboard: RunningCallboard, run: str) -> None:
     state = {"run": run, "domain": "job", "name": f"name of {run}", "status": "running", "stage": "one", "message": ""}
-    await open_console(tab, running_callboard.url)
+    await open_console(tab, running_callboard.url, "runs")
     row = f'#runs li[data-run="{run}"]'
 
     await publish(running_callboard.url, f"job.{run}.output", {"line": "first words", "stream": "stdout"})

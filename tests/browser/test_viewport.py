@@ -325,7 +325,7 @@ async def tell(url: str, device: str, kind: str, data: dict[str, Any]) -> None:
 
 
 async def choose(tab: Tab, url: str, device: str) -> None:
-    await tab.page.goto(url)
+    await tab.page.goto(f"{url}/console/renders")
     await tab.until("(device) => callboard.store.octanes.has(device)", device)
     await tab.until(
         "(device) => [...document.querySelectorAll('#render .tools option')].some(({ value }) => value === device)",

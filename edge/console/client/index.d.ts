@@ -116,6 +116,8 @@ export class Board implements Requests {
   constructor(url?: string | URL, options?: BoardOptions);
   readonly base: string;
   token: Secret;
+  /** The connection may be dead: finds out within seconds, and opens another one then. */
+  check(): void;
   source(path: string, listener?: (piece: { event_type: string; data: any; id: string }) => void): Subscription;
   close(): void;
   subscribe: Requests["subscribe"];

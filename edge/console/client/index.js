@@ -171,6 +171,11 @@ export class Board {
     if (this.#open.size) this.#host ??= join(this.#options.share ?? "auto", (post) => this.#ready(post), (message) => this.#hear(message));
   }
 
+  /** The connection may be dead: finds out within seconds, and opens another one then. */
+  check() {
+    this.#post?.({ do: "page", hidden: false, woke: true });
+  }
+
   /** Ends all subscriptions and what watches for them. */
   close() {
     for (const subscription of [...this.#open.values()]) subscription.close();

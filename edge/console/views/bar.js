@@ -1,8 +1,7 @@
 /** The page's top bar: the name, the rate of the stream, and how this page is connected. */
 
-import { copyButton, h, say, show, sparkline } from "../dom.js";
+import { copyButton, h, icon, say, show, sparkline } from "../dom.js";
 import { milliseconds, number, short } from "../format.js";
-import { WANTS_TOKEN } from "../standing.js";
 
 const NAMES = { websocket: "WebSocket", sse: "SSE", polling: "Long poll" };
 const PHASES = {
@@ -13,32 +12,24 @@ const PHASES = {
   offline: ["Offline", "bad"],
   paused: ["Paused", "quiet"],
   refused: ["Refused", "bad"],
+  ended: ["Ended", "quiet"],
   closed: ["Closed", "quiet"],
 };
 
-export function barView(root, store, client) {
+/** `find()` opens the palette, `signOut()` forgets the token, `now()` says how the connection stands: see banner.js. */
+export function barView(root, store, client, { find, signOut, now }) {
   const rate = h("span.value");
   const spark = sparkline();
   const phase = h("span.phase", { role: "status" });
   const detail = h("span.detail");
   const facts = h("dl.facts");
   const retry = h("button.quiet", { type: "button", onclick: () => (client.state.phase === "closed" ? client.start() : client.retry()) }, "Reconnect now");
-  const token = h("input", { type: "password", placeholder: "callboard token", "aria-label": "Token", autocomplete: "off", spellcheck: "false" });
-  const proof = h("form.row-of-buttons", { hidden: true, onsubmit: (submit) => { submit.preventDefault(); use(token.value.trim()); } },
-    token, h("button", { type: "submit" }, "Use token"));
-  const use = (text) => {
-    if (!text) return;
-    client.token = text;
-    token.value = "";
-    sessionStorage.setItem("callboard.token", text);
-    client.retry();
-  };
+  const leave = h("button.quiet", { type: "button", hidden: true, onclick: signOut }, "Sign out");
   const drop = h("div.drop", { id: "connection", hidden: true, role: "region", "aria-label": "Connection" },
     facts,
-    proof,
     h("div.row-of-buttons", {},
       copyButton("Copy as curl", () => `curl -N ${client.token ? '-H "Authorization: Bearer $CALLBOARD_TOKEN" ' : ""}'${client.base}/callbacks/sessions/${client.state.session ?? ""}/sse?cursor=${client.cursor ?? "now"}'`),
-      retry));
+      retry, leave));
   const pill = h("button.pill", {
     type: "button",
     "aria-expanded": "false",
@@ -55,7 +46,8 @@ export function barView(root, store, client) {
 
   const logo = h("img.logo", { src: "/console/favicon.svg", alt: "", width: 26, height: 26 });
   root.append(
-    h("h1.brand", {}, logo, "Callboard"),
+    h("h1.brand", {}, h("a", { href: "/" }, logo, h("span.word", {}, "Callboard"))),
+    h("button.find", { type: "button", title: "Find anything (Ctrl-K or /)", onclick: find }, icon("search"), h("span.word", {}, "Find anything"), h("kbd", { "aria-hidden": "true" }, "Ctrl K")),
     h("div.pulse", { title: "Events a second over the last five seconds; the line is the last minute" }, spark.element, rate, h("span.unit", {}, h("span.long", {}, "events"), "/s")),
     h("div.connection", {}, pill, drop));
 
@@ -80,24 +72,16 @@ export function barView(root, store, client) {
     say(rate, short(perSecond));
     spark.draw(history);
     const { state } = client;
-    const [word, tone] = PHASES[state.phase];
+    show(leave, Boolean(client.token));
+    const { kind } = now();
+    const [word, tone] = kind === "silent" ? ["Offline", "bad"] : kind === "draining" ? ["Restarting", "warn"] : PHASES[state.phase];
     pill.dataset.tone = tone;
     say(phase, word);
     const wait = state.retryAt ? `in ${Math.max(0, Math.ceil((state.retryAt - Date.now()) / 1000))} s` : "";
     const live = [NAMES[state.transport], client.latency === null ? null : milliseconds(client.latency)].filter(Boolean).join(" · ");
-    say(detail, state.phase === "live" ? live : wait);
+    say(detail, kind === "silent" ? "" : state.phase === "live" ? live : wait);
     if (!drop.hidden) tell();
   };
   client.onState(draw);
-  // A server that wants a token says so once; the place to give it is then opened.
-  client.onState(({ phase: now, code }) => {
-    const wanted = now === "refused" && WANTS_TOKEN.has(code);
-    if (wanted && proof.hidden) open(true);
-    show(proof, wanted);
-  });
   setInterval(draw, 1_000);
-  store.watch("alerts", () => {
-    const firing = [...store.alerts.values()].filter((alert) => !alert.resolved).length;
-    document.title = firing ? `(${firing}) Callboard` : store.situation("alerts") ? "(?) Callboard" : "Callboard";
-  });
 }

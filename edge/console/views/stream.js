@@ -30,7 +30,7 @@ export function streamView(root, store, client) {
   const { badges, tools, body } = panel(root, "stream", "Events");
   const total = h("span.badge.quiet");
   badges.append(total);
-  const search = h("input", { type: "search", placeholder: "Search events", "aria-label": "Search events", title: "Press / to search", oninput: () => refilter() });
+  const search = h("input", { type: "search", placeholder: "Search events", "aria-label": "Search events", oninput: () => refilter() });
   const caption = h("span");
   const hold = h("button.tool.wide", { type: "button", "aria-pressed": "false", title: "Press p to pause", onclick: () => pause(!paused) });
   tools.append(h("label.search", {}, icon("search"), search), hold);
@@ -119,10 +119,7 @@ export function streamView(root, store, client) {
       search.blur();
     }
     if (press.target.matches?.("input, select, textarea")) return;
-    if (press.key === "/") {
-      press.preventDefault();
-      search.focus();
-    } else if (press.key === "p") pause(!paused);
+    if (press.key === "p" && root.isConnected) pause(!paused);
   });
 
   const atFoot = () => scroll.scrollTop + scroll.clientHeight >= scroll.scrollHeight - 24;

@@ -14,6 +14,8 @@ from tests.edge.auth.conftest import SecuredFactory, token
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 VIEWS = {"camera": "cameras", "render": "renders", "runs": "runs", "alerts": "alerts", "stream": "events"}
+# The place that shows each view.
+PLACES = {"camera": "cameras", "render": "renders", "runs": "runs", "alerts": "alerts", "stream": "events"}
 NOTHING = {
     "camera": "No camera yet",
     "render": "No render yet",
@@ -30,13 +32,19 @@ SHOWN = """(id) => {
 }"""
 
 
+async def visit(tab: Tab, view: str) -> None:  # noqa: F811
+    await tab.page.click(f"nav [data-place={PLACES[view]}]")
+    await tab.page.wait_for_selector(f"#{view}", state="attached")
+
+
 async def shown(tab: Tab, view: str) -> dict[str, Any]:  # noqa: F811
     found: dict[str, Any] = await tab.page.evaluate(SHOWN, view)
     return found
 
 
 async def until(tab: Tab, view: str, kind: str) -> dict[str, Any]:  # noqa: F811
-    """Waits until a view says why it shows nothing; "" for nothing there."""
+    """Goes to a view's place and waits until it says why it shows nothing; "" for nothing there."""
+    await visit(tab, view)
     await tab.until(f"(id) => ({SHOWN})(id).text && ({SHOWN})(id).kind === '{kind}'", view)
     return await shown(tab, view)
 
@@ -54,7 +62,7 @@ async def test_without_a_token_every_view_says_that_one_is_needed(tab: Tab, secu
             assert f"No {what} are shown without a valid token" in said["text"]
             assert "not shown" in said["badges"]
             unlike_nothing(said, view)
-        assert await tab.page.title() == "(?) Callboard"
+        assert await tab.page.title() == "(?) Events · Callboard"
 
 
 async def test_a_token_that_may_not_read_a_view_is_told_so_there_and_nowhere_else(
@@ -78,6 +86,7 @@ async def test_a_token_that_may_not_read_a_view_is_told_so_there_and_nowhere_els
             assert f"None of the {view} that your token may read" in said["text"] and "in part" in said["badges"]
             unlike_nothing(said, view)
         await tab.until(f"() => callboard.store.cameras.has('{entity}')")
+        await visit(tab, "camera")
         camera = await shown(tab, "camera")
         assert camera["text"] == "" and "in part" in camera["badges"]
         await tab.page.click(".pill")
@@ -92,7 +101,7 @@ async def test_a_camera_whose_pictures_may_not_be_seen_says_so(
 ) -> None:
     async with Broker(broker_settings, "camera") as store, secured() as edge:
         await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
-        await tab.page.goto(f"{edge.url}/#token={token(entity, read=[f'camera.{entity}.state'])}")
+        await tab.page.goto(f"{edge.url}/console/cameras#token={token(entity, read=[f'camera.{entity}.state'])}")
 
         await tab.until("() => document.querySelector('#camera .condition').innerText.includes('not granted')")
 
@@ -124,8 +133,9 @@ async def test_where_nothing_is_there_and_all_may_be_seen_every_view_says_that(
 
         for view in VIEWS:
             assert NOTHING[view] in (await until(tab, view, ""))["text"]
+        await visit(tab, "alerts")
         assert (await shown(tab, "alerts"))["badges"] == ["all clear"]
-        assert await tab.page.title() == "Callboard"
+        assert await tab.page.title() == "Alerts · Callboard"
 
 
 async def test_without_a_connection_every_view_says_that_nothing_is_known(

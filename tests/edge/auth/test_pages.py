@@ -30,11 +30,11 @@ async def test_the_console_asks_for_a_token_and_lives_by_it(
     entity: str,
 ) -> None:
     async with secured() as edge:
-        await tab.page.goto(edge.url)
+        await tab.page.goto(f"{edge.url}/console/events")
         await tab.until("() => callboard.client.state.phase === 'refused'")
         await tab.page.wait_for_selector("form input[type=password]", state="visible")
         await tab.page.fill("form input[type=password]", token("alice", **ALL))
-        await tab.page.click("form button")
+        await tab.page.click("form.login button")
         await tab.until(
             "() => callboard.client.state.phase === 'live' && callboard.client.state.transport === 'websocket'"
         )
@@ -68,7 +68,7 @@ async def test_the_console_shows_pictures_by_tickets_and_takes_a_token_from_behi
         alice = token("alice", read=[f"camera.{entity}.>"])
         # Nobody encodes H.264 here.
         await tab.page.add_init_script("sessionStorage.setItem('callboard.camera.transport', 'jpeg')")
-        await tab.page.goto(f"{edge.url}/#token={alice}")
+        await tab.page.goto(f"{edge.url}/console/cameras#token={alice}")
         await tab.until("() => callboard.client.state.phase === 'live'")
 
         async def drawn() -> bool:

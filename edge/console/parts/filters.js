@@ -1,0 +1,53 @@
+/** A bar of filters whose values stand in the address, so that a filtered view is a link. */
+
+import { h, icon } from "../dom.js";
+
+// Somebody who types has finished (ms).
+const TYPED = 300;
+
+/**
+ * `fields` are `{ name, label, kind: "search" | "text" | "select" | "flag", options, placeholder, wide }`; `changed(values)` is
+ * called when one was changed. Returns `{ element, values, set(values), field(name) }`; an empty value is "".
+ */
+export function filterBar(fields, changed) {
+  const inputs = new Map();
+  let typing = null;
+  const read = () => Object.fromEntries([...inputs].map(([name, input]) => [name, input.type === "checkbox" ? (input.checked ? "1" : "") : input.value.trim()]));
+  const tell = () => {
+    clearTimeout(typing);
+    typing = null;
+    changed(read());
+  };
+  const later = () => {
+    clearTimeout(typing);
+    typing = setTimeout(tell, TYPED);
+  };
+  const made = fields.map((field) => control(field, inputs, tell, later));
+  const element = h("form.filters", { role: "search", onsubmit: (submit) => { submit.preventDefault(); tell(); } }, ...made);
+  const set = (values) => {
+    for (const [name, input] of inputs) {
+      const value = values[name] ?? "";
+      if (input.type === "checkbox") input.checked = Boolean(value);
+      else if (document.activeElement !== input || !typing) input.value = value;
+    }
+  };
+  return { element, set, field: (name) => inputs.get(name), get values() { return read(); } };
+}
+
+function control(field, inputs, tell, later) {
+  const { name, label, kind = "text", options = [], placeholder = label, wide = false } = field;
+  if (kind === "select") {
+    const input = h("select", { name, "aria-label": label, title: label, onchange: tell }, ...options.map(([value, text]) => h("option", { value }, text)));
+    inputs.set(name, input);
+    return input;
+  }
+  if (kind === "flag") {
+    const input = h("input", { type: "checkbox", name, onchange: tell });
+    inputs.set(name, input);
+    return h("label.flag", {}, input, h("span", {}, label));
+  }
+  const search = kind === "search";
+  const input = h("input", { type: search ? "search" : "text", name, placeholder, "aria-label": label, title: label, autocomplete: "off", spellcheck: "false", oninput: later, onchange: tell });
+  inputs.set(name, input);
+  return h(wide ? "label.search.wide" : "label.search", {}, icon(search ? "search" : "sliders"), input);
+}

@@ -1,0 +1,67 @@
+/** Shows when something was: how long ago, with the exact time, in the viewer's zone, on hover; or the time of day. */
+
+import { h, say } from "../dom.js";
+import { ago, clock, moment } from "../format.js";
+
+const STEP = 5_000;
+const shown = new Set();
+let now = Date.now;
+let timer = null;
+
+/** Whose clock says what is now (ms): the server's. */
+export function setClock(read) {
+  now = read;
+}
+
+/** The whole of a time: date, time to the millisecond and the zone's offset, as this machine has them. */
+export function exact(at) {
+  const date = new Date(at);
+  if (Number.isNaN(date.getTime())) return "";
+  const zone = -date.getTimezoneOffset();
+  const two = (part) => String(Math.trunc(Math.abs(part))).padStart(2, "0");
+  return `${date.toLocaleDateString("en-CA")} ${clock(at)} UTC${zone < 0 ? "−" : "+"}${two(zone / 60)}:${two(zone % 60)}`;
+}
+
+function tell(element) {
+  const at = Number(element.dataset.at);
+  say(element, element.dataset.form === "clock" ? clock(at) : ago(at, now()));
+}
+
+function refresh() {
+  for (const element of shown) {
+    if (element.isConnected) tell(element);
+    else if (element.dataset.seen) shown.delete(element);
+    if (element.isConnected) element.dataset.seen = "1";
+  }
+  if (!shown.size) {
+    clearInterval(timer);
+    timer = null;
+  }
+}
+
+/** An element for a time (RFC 3339, or a number as `moment` reads them); `form` is "ago" or "clock". */
+export function time(value, form = "ago") {
+  const element = h("time.when", { dataset: { form } });
+  setTime(element, value);
+  if (form === "ago") {
+    shown.add(element);
+    timer ??= setInterval(refresh, STEP);
+  }
+  return element;
+}
+
+/** Gives such an element another time. */
+export function setTime(element, value) {
+  const at = moment(value);
+  if (!Number.isFinite(at)) {
+    element.removeAttribute("datetime");
+    element.title = "";
+    say(element, "–");
+    return;
+  }
+  if (element.dataset.at === String(at)) return tell(element);
+  element.dataset.at = at;
+  element.dateTime = new Date(at).toISOString();
+  element.title = exact(at);
+  tell(element);
+}

@@ -1,0 +1,56 @@
+/**
+ * Finds out within three seconds that the server does not answer. The stream itself is patient (a proxy may be slow); this page
+ * asks the server for a sign of life whenever it is looked at and nothing has come for a moment.
+ */
+
+// Between two questions, and for an answer (ms): together under 3 s.
+const EVERY = 1_200;
+const PATIENCE = 1_500;
+
+export class Reach {
+  #client;
+  #told;
+  #heard = 0;
+  #events = 0;
+  #asking = false;
+
+  /** Since when the server has not answered (ms since the epoch); null as long as it does. */
+  silentSince = null;
+
+  /** `told()` is called when that changes. */
+  constructor(client, told) {
+    this.#client = client;
+    this.#told = told;
+    setInterval(() => this.#look(), EVERY);
+    addEventListener("offline", () => this.#look());
+    addEventListener("online", () => this.#look());
+    client.onNotice(() => (this.#heard = Date.now()));
+  }
+
+  async #look() {
+    const { state, stats } = this.#client;
+    if (stats.events !== this.#events) this.#heard = Date.now();
+    this.#events = stats.events;
+    if (document.hidden || this.#asking) return;
+    // Where the stream has noticed it itself it says so, and tries again.
+    if (state.phase !== "live") return this.#set(null);
+    if (Date.now() - this.#heard < EVERY) return this.#set(null);
+    this.#asking = true;
+    const asked = Date.now();
+    try {
+      await fetch(`${this.#client.base}/livez`, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+      this.#set(null);
+    } catch {
+      // It may have spoken meanwhile on the stream.
+      if (this.#heard < asked) this.#set(this.silentSince ?? asked);
+    }
+    this.#asking = false;
+  }
+
+  #set(since) {
+    if (this.silentSince === since) return;
+    this.silentSince = since;
+    if (since) this.#client.board.check();
+    this.#told();
+  }
+}
