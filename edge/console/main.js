@@ -18,6 +18,8 @@ import { barView } from "./views/bar.js";
 
 // What a fresh page shows of the past.
 const HISTORY = 200;
+// When the first view has had its turn (ms).
+const PREPARING = 3_000;
 // A place that is there sooner is not announced (ms).
 const SOON = 150;
 
@@ -171,6 +173,10 @@ document.addEventListener("keydown", (press) => {
     if (place) navigate(addressOf(place.name));
   }
 });
+
+// The other places are read when there is time: without a connection they can be opened all the same.
+const idle = globalThis.requestIdleCallback ?? ((run) => setTimeout(run, 200));
+client.onState(({ phase }) => phase === "live" && setTimeout(() => idle(() => PLACES.forEach(({ name }) => router.prepare(name))), PREPARING));
 
 client.onState(tell);
 setInterval(tell, 1_000);

@@ -23,7 +23,7 @@ export class Router {
   #open = null;
   #turn = 0;
 
-  /** `told` has `opening(place)`, `opened(place, view)` and `failed(place, fault, again)`. */
+  /** Shows places in `outlet`; `told` has `opening(place)`, `opened(place, view)` and `failed(place, fault, again)`. */
   constructor(outlet, told) {
     this.#outlet = outlet;
     this.#told = told;
@@ -56,6 +56,12 @@ export class Router {
     if (address === location.pathname + location.search) return;
     history[replace ? "replaceState" : "pushState"](null, "", address);
     this.#open.params = parseAddress(location);
+  }
+
+  /** Loads a place's module and styles, so that it opens at once. */
+  async prepare(name) {
+    const module = await PLACES.find((place) => place.name === name).load().catch(() => null);
+    (module?.default.styles ?? []).forEach(styled);
   }
 
   #click(click) {

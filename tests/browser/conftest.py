@@ -84,6 +84,8 @@ class Wire:
         self._target = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._writers: set[asyncio.StreamWriter] = set()
         self._open = True
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self.url = ""
 
     async def __aenter__(self) -> Wire:
@@ -105,6 +107,14 @@ class Wire:
     def mend(self) -> None:
         self._open = True
 
+    def hold(self) -> None:
+        """Passes nothing on any more, as a network that is gone does; connections stay open."""
+        self._flowing.clear()
+
+    def release(self) -> None:
+        """Passes on what was held, and what comes."""
+        self._flowing.set()
+
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._open:
             writer.transport.abort()
@@ -115,8 +125,8 @@ class Wire:
             self._writers |= mine
             try:
                 tasks = [
-                    asyncio.ensure_future(_pour(reader, far_writer)),
-                    asyncio.ensure_future(_pour(far_reader, writer)),
+                    asyncio.ensure_future(self._pour(reader, far_writer)),
+                    asyncio.ensure_future(self._pour(far_reader, writer)),
                 ]
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in tasks:
@@ -127,11 +137,11 @@ class Wire:
                 for each in mine:
                     each.close()
 
-
-async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while some := await reader.read(65536):
-        writer.write(some)
-        await writer.drain()
+    async def _pour(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while some := await reader.read(65536):
+            await self._flowing.wait()
+            writer.write(some)
+            await writer.drain()
 
 
 @pytest.fixture

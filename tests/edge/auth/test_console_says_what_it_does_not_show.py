@@ -103,7 +103,7 @@ async def test_a_camera_whose_pictures_may_not_be_seen_says_so(
         await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
         await tab.page.goto(f"{edge.url}/console/cameras#token={token(entity, read=[f'camera.{entity}.state'])}")
 
-        await tab.until("() => document.querySelector('#camera .condition').innerText.includes('not granted')")
+        await tab.until("() => document.querySelector('#camera .condition')?.innerText.includes('not granted')")
 
         said = await tab.page.inner_text("#camera .condition")
         assert said.startswith(f"No picture is shown\nReading camera.{entity}."), said
@@ -145,6 +145,8 @@ async def test_without_a_connection_every_view_says_that_nothing_is_known(
 ) -> None:
     async with secured(nats=own_nats) as edge, Wire(edge.url) as wire:
         await tab.page.goto(f"{wire.url}/#token={token('alice', read=['>'])}")
+        for view in VIEWS:
+            await visit(tab, view)
         await until(tab, "alerts", "")
 
         wire.cut()
