@@ -220,11 +220,10 @@ def _foreign(cursor: Cursor) -> Cursor:
 def place_of(cursor: Cursor, state: StreamState) -> Place:
     """Where a client's cursor leads in the stream as it is now."""
     before_first = max(state.first - 1, 0)
-    if cursor.epoch != state.epoch:
-        # The sequences of another life say nothing here: all that is kept is news to this client.
+    if cursor.epoch != state.epoch or cursor.sequence > state.last:
+        # The sequences of another life say nothing here: all that is kept is news to this client. A place past the end is of
+        # another life, too: an older state was restored, and what was stored since then may already lie before that place.
         return Place(before_first, Gap(0, before_first, reset=True))
-    if cursor.sequence > state.last:
-        return Place(state.last, Gap(state.last + 1, cursor.sequence, reset=True))
     if cursor.sequence < before_first:
         return Place(before_first, Gap(cursor.sequence + 1, before_first, reset=False))
     return Place(cursor.sequence, None)

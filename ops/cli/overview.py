@@ -31,6 +31,8 @@ Look after it
   rules             check, test and back-test alert rules
   types LANGUAGE    write the types of all known events in TypeScript or Python
   streams           compare a server's streams with what they should be, or make them so
+  backup            save all streams of a running system into a folder
+  restore           restore what was saved, into a new data folder or server
   token             make a token for development
   settings          show every setting, its value, and where that comes from
   version           show the versions

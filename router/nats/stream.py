@@ -19,6 +19,8 @@ T = TypeVar("T")
 _DIRECT_GET = "$JS.API.DIRECT.GET"
 # A listing of subjects takes longer than other requests: the server reads blocks from disk for it.
 LISTING_SECONDS = 10.0
+# In a stream's metadata: when it was made first. A stream that nats-server 2.15 restores from an archive is a new one to it.
+FIRST_CREATED = "callboard.created"
 
 
 class Ack(NamedTuple):
@@ -78,8 +80,11 @@ class Stream:
     # The stream itself
 
     async def info(self, timeout: float | None = None) -> dict[str, Any]:
-        """Reads configuration and state, as the server words them. `timeout` in seconds."""
-        return await self._connection.api(f"STREAM.INFO.{self.name}", timeout=timeout)
+        """Reads configuration and state, as the server words them; `created` of a restored stream is that of the saved one."""
+        info = await self._connection.api(f"STREAM.INFO.{self.name}", timeout=timeout)
+        if first := _first_created(info):
+            info["created"] = first
+        return info
 
     async def created(self) -> str:
         """Reads when the stream was made, as the server writes it: it names one life of the stream."""
@@ -117,8 +122,11 @@ class Stream:
                 raise
 
     async def update(self, config: Mapping[str, Any]) -> None:
-        """Changes the stream's configuration."""
-        await self._connection.api(f"STREAM.UPDATE.{self.name}", dict(config), timeout=10)
+        """Changes the stream's configuration; when it was made first stays known."""
+        kept = {}
+        if first := _first_created(await self.info()):
+            kept = {"metadata": {**config.get("metadata", {}), FIRST_CREATED: first}}
+        await self._connection.api(f"STREAM.UPDATE.{self.name}", {**config, **kept}, timeout=10)
 
     # What the leader holds; a copy that lags might not know it yet
 
@@ -266,6 +274,10 @@ class Stream:
             case 503:
                 raise Timeout(f"nobody answers for {self.name}")
         raise Refused(code, 0, text)
+
+
+def _first_created(info: Mapping[str, Any]) -> str | None:
+    return (info["config"].get("metadata") or {}).get(FIRST_CREATED)
 
 
 async def stream_names(connection: Connection) -> set[str]:

@@ -80,7 +80,7 @@ def test_a_cursor_leads_on_or_to_a_gap_that_says_what_is_lost(first: int, length
     place = place_of(Cursor("e" * 8, sequence), state)
 
     if sequence > state.last:
-        assert place.gap and place.gap.reset
+        assert place == (max(first - 1, 0), Gap(0, max(first - 1, 0), reset=True))
     elif sequence < first - 1:
         assert place == (first - 1, Gap(sequence + 1, first - 1, reset=False))
     else:

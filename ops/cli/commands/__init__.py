@@ -27,6 +27,8 @@ NAMES = (
     "webhooks",
     "rules",
     "streams",
+    "backup",
+    "restore",
     "token",
     "types",
     "settings",
