@@ -284,6 +284,7 @@ def routes() -> list[BaseRoute]:
         WebSocketRoute("/octane/{entity}/ws", video.octane_socket),
         Route("/livez", system.livez),
         Route("/readyz", system.readyz),
+        Route("/throughput", system.read_throughput),
         Route("/metrics", system.prometheus),
         Route("/openapi.json", system.openapi),
         Route("/asyncapi.json", catalogue.read_asyncapi),

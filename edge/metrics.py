@@ -41,6 +41,11 @@ class Tally(Counter):
         """Adds an amount."""
         self._plain.total += amount
 
+    @property
+    def total(self) -> float:
+        """What was added since the start."""
+        return self._plain.total
+
 
 class BatchedHistogram(Histogram):
     """A histogram that takes one observation for many: the same batch written to hundreds of readers in one tick.

@@ -25,6 +25,7 @@ from edge.sessions.compaction import Compaction
 from edge.sessions.expiry import SessionExpiry
 from edge.sessions.registry import Registry, Session
 from edge.settings import EdgeSettings, IdentitySettings
+from edge.throughput import Throughput
 from edge.transports.fast.takeover import Takeover
 from edge.transports.pixels import Pixels
 from edge.transports.receipts import PollReceipts
@@ -71,6 +72,7 @@ class Edge:
         self.rules = RuleStore(broker, self.store)
         self.cluster_stats = ClusterStats(broker.connection, partial(lag.measure, self.hub))
         self.poll_receipts = PollReceipts()
+        self.throughput = Throughput(broker, self.hub, self.cluster_stats)
         self.authenticator = Authenticator(
             identity or IdentitySettings(), settings.limits, settings.trusted_proxies, broker.connection, self.store
         )
@@ -153,6 +155,7 @@ class Edge:
                     ("recoveries", self.recoveries),
                     ("verification", self.verification),
                     ("undecodable", self.undecodable),
+                    ("throughput", self.throughput),
                 )
             ]
             try:

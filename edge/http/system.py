@@ -17,9 +17,10 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from edge.http.bodies.system import LivezAnswer, ReadyzAnswer
+from edge.http.bodies.system import LivezAnswer, ReadyzAnswer, ThroughputAnswer
 from edge.http.body import edge_of, json_answer
 from edge.http.openapi.operation import Answer, Media, operation
+from edge.throughput import EVERY
 from router.version import VERSION
 
 CONSOLE = Path(__file__).parents[1] / "console"
@@ -133,6 +134,27 @@ async def livez(_request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     readiness = edge_of(request).readiness
     return json_answer(readiness, 200 if readiness["status"] == "ok" else 503)
+
+
+@operation(
+    "Throughput of the last hour, over all replicas", Answer(200, "A sample every ten seconds", ThroughputAnswer)
+)
+async def read_throughput(request: Request) -> Response:
+    edge = edge_of(request)
+    state = await edge.broker.state()
+    cursor = edge.hub.recovery.cursor
+    return json_answer(
+        {
+            "every": EVERY,
+            "samples": await edge.throughput.gather(),
+            "stored": {
+                "events": state.messages,
+                "bytes": state.bytes,
+                "first": cursor(max(0, state.first - 1)),
+                "last": cursor(state.last),
+            },
+        }
+    )
 
 
 @operation("Prometheus metrics", Answer(200, "Text or OpenMetrics, as asked", Media("text/plain")), store=False)

@@ -125,6 +125,13 @@ def attempt(fault: str, took: float) -> None:
     seconds.observe_many(took, 1)
 
 
+def attempted() -> tuple[float, float]:
+    """How many attempts of this process succeeded, and how many failed, since its start."""
+    counts = {outcome: counter._value.get() for outcome, counter in _attempts.items()}
+    good = counts.pop("delivered")
+    return good, sum(counts.values())
+
+
 class PartitionMetrics:
     """Reports the partitions of this process."""
 

@@ -51,6 +51,7 @@ async def callboard(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[R
 async def open_viewer(tab: Tab, url: str) -> None:
     """Opens the page and waits until its camera is live."""
     await tab.page.goto(f"{url}/console/cameras")
+    await tab.page.wait_for_selector("#camera .stage", state="attached")
     await tab.until(BADGE, "Live")
 
 
@@ -147,6 +148,7 @@ async def test_each_condition_of_a_camera_is_said_with_its_reason_and_since_when
     since = "2026-11-27T00:00:00Z"
     await tell(callboard.url, camera, "state", {"status": "failed", "reason": "no such device", "since": since})
     await tab.page.goto(f"{callboard.url}/console/cameras")
+    await tab.page.wait_for_selector("#camera .stage", state="attached")
     await tab.until(
         "(camera) => [...document.querySelectorAll('#camera .tools option')].some(({ value }) => value === camera)",
         camera,
@@ -307,6 +309,7 @@ async def test_on_a_phone_the_viewer_fits_and_has_room_for_its_picture_before_it
 ) -> None:
     await tab.page.set_viewport_size({"width": width, "height": 844})
     await tab.page.goto(f"{callboard.url}/console/cameras")
+    await tab.page.wait_for_selector("#camera .stage", state="attached")
     await tab.page.wait_for_selector(STAGE)
     before = await tab.page.locator(STAGE).bounding_box()
     await tab.until(BADGE, "Live")

@@ -60,6 +60,7 @@ async def open_viewport(tab: Tab, url: str) -> Sent:
     sent = Sent(tab)
     await sent.begin()
     await tab.page.goto(f"{url}/#viewport")
+    await tab.page.wait_for_selector("#render .stage", state="attached")
     await tab.until(SETTLED)
     await tab.until(f"() => document.querySelector('{STAGE} canvas').width > 64")
     return sent
@@ -326,6 +327,7 @@ async def tell(url: str, device: str, kind: str, data: dict[str, Any]) -> None:
 
 async def choose(tab: Tab, url: str, device: str) -> None:
     await tab.page.goto(f"{url}/console/renders")
+    await tab.page.wait_for_selector("#render .stage", state="attached")
     await tab.until("(device) => callboard.store.octanes.has(device)", device)
     await tab.until(
         "(device) => [...document.querySelectorAll('#render .tools option')].some(({ value }) => value === device)",

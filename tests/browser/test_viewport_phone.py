@@ -41,6 +41,7 @@ async def open_page(phone: Tab, url: str) -> Sent:
     sent = Sent(phone)
     await sent.begin()
     await phone.page.goto(f"{url}/console/renders")
+    await phone.page.wait_for_selector("#render .stage", state="attached")
     await phone.until(READY)
     await phone.until(f"() => document.querySelector('{STAGE} canvas').width > 64")
     await phone.page.locator(STAGE).scroll_into_view_if_needed()
@@ -142,6 +143,7 @@ async def test_the_picture_is_zoomed_by_visible_buttons_and_no_camera_moves(
 
 async def test_statistics_fit_on_the_phone(phone: Tab, running_callboard: RunningCallboard) -> None:
     await phone.page.goto(f"{running_callboard.url}/console/renders")
+    await phone.page.wait_for_selector("#render .stage", state="attached")
     await phone.until(READY)
 
     await phone.page.locator("#render").get_by_role("button", name="GPU statistics").tap()

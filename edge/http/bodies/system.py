@@ -120,6 +120,27 @@ class OctaneSnapshotQuery(OctanePictureQuery, frozen=True, kw_only=True):
     ] = "jpeg"
 
 
+class SampleAnswer(msgspec.Struct):
+    """Events a second over the ten seconds before a moment, and how it stood then."""
+
+    time: Annotated[float, Meta(description="Seconds since the epoch.")]
+    stored: Annotated[float, Meta(description="Events stored a second.")]
+    delivered: Annotated[
+        dict[str, float], Meta(description="Events delivered a second: websocket, sse, polling, webhook.")
+    ]
+    failed: Annotated[float, Meta(description="Attempts at webhooks that failed, a second.")]
+    readers: Annotated[dict[str, int], Meta(description="Open connections by transport.")]
+    lag: Annotated[int, Meta(description="Events that the slowest reader was behind.")]
+
+
+class ThroughputAnswer(msgspec.Struct):
+    """The last hour, over all replicas, and what is kept."""
+
+    every: Annotated[float, Meta(description="Seconds between two samples.")]
+    samples: Annotated[list[SampleAnswer], Meta(description="Oldest first.")]
+    stored: Annotated[dict[str, Any], Meta(description="Events kept, their bytes, and the first and last cursor.")]
+
+
 class LivezAnswer(msgspec.Struct):
     """That the process lives, and which version it is."""
 
