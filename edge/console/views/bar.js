@@ -46,7 +46,7 @@ export function barView(root, store, client, { find, signOut, now }) {
 
   const logo = h("img.logo", { src: "/console/favicon.svg", alt: "", width: 26, height: 26 });
   root.append(
-    h("h1.brand", {}, h("a", { href: "/" }, logo, h("span.word", {}, "Callboard"))),
+    h("h1.brand", {}, h("a", { href: "/", "aria-label": "Callboard" }, logo, h("span.word", {}, "Callboard"))),
     h("button.find", { type: "button", title: "Find anything (Ctrl-K or /)", onclick: find }, icon("search"), h("span.word", {}, "Find anything"), h("kbd", { "aria-hidden": "true" }, "Ctrl K")),
     h("div.pulse", { title: "Events a second over the last five seconds; the line is the last minute" }, spark.element, rate, h("span.unit", {}, h("span.long", {}, "events"), "/s")),
     h("div.connection", {}, pill, drop));
