@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from edge.auth.authenticator import Access, Authenticator
 from edge.errors import Problem
 from edge.http import (
+    actors,
     alert_calls,
     alertmanager,
     alerts,
@@ -131,14 +132,20 @@ ACCESS: Mapping[str, Access] = {
     ),
     **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),
     **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/me", "/tickets", "/events"), Access.TOKEN),
-    **dict.fromkeys(("/commands", "/commands/{actor}/{instance}/{command}"), Access.TOKEN),
+    **dict.fromkeys(("/actors", "/commands", "/commands/{actor}/{instance}/{command}"), Access.TOKEN),
     **dict.fromkeys(("/runs/{run}/lease", "/runs/{run}/stop"), Access.TOKEN),
     **dict.fromkeys(("/runs", "/runs/{run}", "/alerts", "/cameras", "/octanes"), Access.TOKEN),
     **dict.fromkeys(("/recordings", "/recordings/{id}"), Access.TOKEN),
     **dict.fromkeys(("/recordings/{id}.mp4", "/recordings/{id}/{n}.jpg"), Access.STREAM),
     **dict.fromkeys(("/entities", "/entities/{entity}", "/entities/{entity}/{part}"), Access.TOKEN),
     **dict.fromkeys(
-        ("/alerts/alertmanager", "/alerts/{id}", *(f"/alerts/{{id}}/{what}" for what in ACTIONS)), Access.TOKEN
+        (
+            "/alerts/alertmanager",
+            "/alerts/{id}",
+            "/alerts/{id}/unsnooze",
+            *(f"/alerts/{{id}}/{what}" for what in ACTIONS),
+        ),
+        Access.TOKEN,
     ),
     **{
         f"{SESSION}/{way}": Access.TOKEN
@@ -231,6 +238,7 @@ def routes() -> list[BaseRoute]:
         Route("/deadletters/jobs/{job}", deadletters.cancel_redrive, methods=["DELETE"]),
         Route("/deadletters/{id}", deadletters.read_deadletter, methods=["GET"]),
         Route("/deadletters/{id}", deadletters.delete_deadletter, methods=["DELETE"]),
+        Route("/actors", actors.list_actors),
         Route("/commands", command_list.list_commands),
         Route("/commands/{actor}/{instance}/{command}", commands.give_command, methods=["POST"]),
         Route("/runs", run_list.list_runs),
@@ -244,6 +252,7 @@ def routes() -> list[BaseRoute]:
         Route("/alerts/{id}", alerts.read_alert),
         Route("/alerts/{id}/acknowledge", alerts.acknowledge_alert, methods=["POST"]),
         Route("/alerts/{id}/snooze", alerts.snooze_alert, methods=["POST"]),
+        Route("/alerts/{id}/unsnooze", alerts.unsnooze_alert, methods=["POST"]),
         Route("/alerts/{id}/dismiss", alerts.dismiss_alert, methods=["POST"]),
         Route("/alerts/{id}/resolve", alerts.resolve_alert, methods=["POST"]),
         Route("/rules", rules.list_rules, methods=["GET"]),

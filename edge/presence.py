@@ -133,6 +133,11 @@ class Presence:
                 found[state.id] = state
         return [found[id] for id in sorted(found)]
 
+    def living(self) -> list[tuple[str, str]]:
+        """The actors whose processes hold their leases now, as name and instance; watched by people or not."""
+        held = (key.partition(".") for key, until in self._until.items() if until == math.inf)
+        return sorted((unescape(name), unescape(instance)) for name, _, instance in held)
+
     def listen(self, domain: str, entity: str, heard: Heard) -> Callable[[], None]:
         """Calls back with each change of one's state from now on; returns a function that ends it."""
         key = state_key(domain, entity)

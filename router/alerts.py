@@ -252,8 +252,12 @@ def wake(record: AlertRecord, now: int) -> AlertRecord:
     """Ends a snooze whose time is over: the alert fires again."""
     if record.state != "snoozed" or record.snoozed_until is None or record.snoozed_until > now:
         return record
-    changed = _step(record, "woke", now)
-    return _tell(replace(changed, state="firing", updated=now, snoozed_until=None), now, now)
+    return _woken(record, now)
+
+
+def _woken(record: AlertRecord, now: int, by: str | None = None, comment: str | None = None) -> AlertRecord:
+    changed = _step(record, "woke", now, by=by, comment=comment)
+    return _tell(replace(changed, state="firing", updated=now, snoozed_until=None), now, now, by=by, comment=comment)
 
 
 # What people and webhooks do
@@ -262,7 +266,7 @@ def wake(record: AlertRecord, now: int) -> AlertRecord:
 def act(
     record: AlertRecord, what: str, by: str, now: int, comment: str | None = None, until: int | None = None
 ) -> AlertRecord:
-    """Acknowledges, snoozes, dismisses or resolves an alert. Raises AlertRefused.
+    """Acknowledges, snoozes, unsnoozes, dismisses or resolves an alert. Raises AlertRefused.
 
     A repeat changes nothing: a client that got no answer may ask again.
     """
@@ -270,11 +274,13 @@ def act(
         resolved = resolve(record, now, now, PERSON, by=by, comment=comment)
         assert resolved is not None
         return resolved
-    state = _ACTIONS[what]
     if not record.is_active:
         raise AlertResolved(f"the alert was resolved at {rfc3339(record.ended)}; nothing is left to {what}")
-    if record.state == "dismissed" and state != "dismissed":
+    if record.state == "dismissed" and what != "dismiss":
         raise AlertRefused(f"the alert is dismissed and stays silent until it is resolved; it takes no {what}")
+    if what == UNSNOOZE:
+        return _woken(record, now, by, comment) if record.state == "snoozed" else record
+    state = _ACTIONS[what]
     if record.state == state and (state != "snoozed" or record.snoozed_until == until):
         return record
     if state == "snoozed" and (until is None or until <= now):
@@ -290,6 +296,8 @@ _ACTIONS: Mapping[str, Literal["acknowledged", "snoozed", "dismissed"]] = {
     "dismiss": "dismissed",
 }
 ACTIONS = (*_ACTIONS, "resolve")
+# Who may snooze may do this; so it needs no grant of its own.
+UNSNOOZE = "unsnooze"
 
 
 # Events

@@ -41,8 +41,9 @@ R = TypeVar("R")
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 _MARK = "__command__"
-# A command that the runtime itself serves.
+# Commands that the runtime itself serves.
 REDRIVE = "redrive"
+LOG_LEVEL = "log_level"
 
 
 # JSON's names for what msgspec calls a value.
@@ -136,6 +137,10 @@ def check(actor: Actor) -> None:
         raise BadActor(f"{actor.name}: subjects is a tuple of patterns, not one text")
     if actor.subjects and REDRIVE in actor.commands():
         raise BadActor(f"{actor.name}: the command {REDRIVE} is the runtime's own, which takes dead letters back by it")
+    if LOG_LEVEL in actor.commands():
+        raise BadActor(
+            f"{actor.name}: the command {LOG_LEVEL} is the runtime's own, which changes the level of the log"
+        )
     patterns = distinct(check_pattern(pattern) for pattern in actor.subjects)
     for place, one in enumerate(patterns):
         for other in patterns[place + 1 :]:

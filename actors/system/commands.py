@@ -1,6 +1,6 @@
 """Serves an actor's commands as a NATS micro service, one endpoint for each, and puts the calls into its mailbox.
 
-An actor that receives events has one endpoint more, `redrive`: it takes one of its dead letters back.
+Every actor has one endpoint more, `log_level`, and one that receives events has `redrive`: it takes one of its dead letters back.
 """
 
 from __future__ import annotations
@@ -8,18 +8,23 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import time
+from collections.abc import Mapping
 from typing import Any
 
-from actors.system.actor import REDRIVE, Actor
+from actors.system import log_level
+from actors.system.actor import LOG_LEVEL, REDRIVE, Actor
 from actors.system.caller import PRINCIPAL_HEADER
 from actors.system.life import Call, Message
 from actors.system.redrive import Redrive
 from actors.system.schema import command_schema
+from router.codec import rfc3339
 from router.errors import BadInput
 from router.mailbox import Mailbox
 from router.nats.connection import Connection
 from router.nats.service import Endpoint, Request, Service
 from router.subject import escape
+from router.version import VERSION as RELEASE
 
 VERSION = "1.0.0"
 
@@ -32,9 +37,19 @@ def command_address(actor: str, instance: str, command: str) -> str:
 class CommandService:
     """Takes calls for one actor and puts them first into its mailbox, so that none runs beside `receive`."""
 
-    def __init__(self, actor: Actor, instance: str, connection: Connection, mailbox: Mailbox[Message]) -> None:
+    def __init__(
+        self,
+        actor: Actor,
+        instance: str,
+        connection: Connection,
+        mailbox: Mailbox[Message],
+        published: Mapping[str, int] | None = None,
+    ) -> None:
+        """`published` is how many events of each kind the actor has published, which its statistics show."""
         self.restarts = 0
         self._mailbox = mailbox
+        self._published = {} if published is None else published
+        self._crash: dict[str, str] | None = None
         self._redrive = Redrive(actor.attempts, mailbox)
         about = inspect.getdoc(type(actor)) or f"the actor {actor.name}"
         self._service = Service(
@@ -56,6 +71,12 @@ class CommandService:
                     )
                     for name, method in actor.commands().items()
                 ),
+                Endpoint(
+                    LOG_LEVEL,
+                    command_address(actor.name, instance, LOG_LEVEL),
+                    log_level.called,
+                    {"about": log_level.ABOUT, "schema": log_level.SCHEMA},
+                ),
                 *(
                     [
                         Endpoint(
@@ -70,6 +91,7 @@ class CommandService:
                 ),
             ],
             stats=self._stats,
+            details=self._details,
         )
 
     async def run(self) -> None:
@@ -88,12 +110,17 @@ class CommandService:
         """Refuses the redrives that were not answered yet."""
         await self._redrive.give_back()
 
-    def crashed(self, _crash: Exception) -> None:
+    def crashed(self, crash: Exception) -> None:
         """Notes one more restart."""
         self.restarts += 1
+        # Its kind alone: an error's text may hold what is no reader's business, such as the address of a source.
+        self._crash = {"at": rfc3339(time.time_ns()), "error": type(crash).__name__}
 
     def _stats(self) -> dict[str, Any]:
         return {"restarts": self.restarts, "mailbox": len(self._mailbox)}
+
+    def _details(self) -> dict[str, Any]:
+        return {**self._stats(), "release": RELEASE, "crash": self._crash, "published": dict(self._published)}
 
     def _called(self, name: str, request: Request) -> None:
         try:

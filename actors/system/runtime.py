@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Kinds of events that are counted one by one: more than any actor publishes that does not make types up.
+MAX_KINDS = 64
 # Parts of a picture that are sent before the server has answered that it read them: at most 32 MiB of 8 MiB each.
 PARTS_AHEAD = 4
 
@@ -84,6 +86,8 @@ class BrokerRuntime:
         self.broker = broker
         self._keeper = keeper
         self._gauges = gauges
+        # Events that were published, by `<domain>.<type>`.
+        self.published: dict[str, int] = {}
         self.horizon: Callable[[], int | None] = lambda: None
         # One picture a track: whatever comes while one is on its way replaces what waits.
         self._frames: dict[str, tuple[Mapping[str, Any], bytes]] = {}
@@ -98,8 +102,13 @@ class BrokerRuntime:
         headers = None if ttl is None else {"Nats-TTL": f"{max(1, round(ttl))}s"}
         await self.broker.put(event, payload, dedup=dedup, headers=headers)
         self._gauges.emitted.inc()
+        self._count(f"{event.subject.domain}.{event.type}")
         if self._keeper is not None:
             self._keeper.note(event)
+
+    def _count(self, kind: str) -> None:
+        if kind in self.published or len(self.published) < MAX_KINDS:
+            self.published[kind] = self.published.get(kind, 0) + 1
 
     async def kept(self, name: str) -> dict[str, Any] | None:
         keeper = self._keeper

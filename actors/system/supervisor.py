@@ -131,7 +131,7 @@ async def _run(
     intake = Intake(first, instance, broker, mailbox, gauges) if first.subjects else None
     if intake is not None:
         runtime.horizon = intake.horizon
-    service = CommandService(first, instance, broker.connection, mailbox)
+    service = CommandService(first, instance, broker.connection, mailbox, runtime.published)
     async with asyncio.TaskGroup() as group:
         helping = [group.create_task(runtime.send_frames()), group.create_task(service.run())]
         if keeper is not None:

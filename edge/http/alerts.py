@@ -1,4 +1,4 @@
-"""Handlers of alerts: list, read, acknowledge, snooze, dismiss, resolve."""
+"""Handlers of alerts: list, read, acknowledge, snooze, unsnooze, dismiss, resolve."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from router.alerts import (
     NS,
     SEVERITIES,
     STATES,
+    UNSNOOZE,
     AlertRecord,
     AlertRefused,
     act,
@@ -107,6 +108,16 @@ async def snooze_alert(request: Request) -> Response:
 
 
 @operation(
+    "End the snooze of an alert: it fires again; takes the right to snooze it",
+    Answer(200, "The alert", AlertAnswer),
+    body=ActRequest,
+    problems=_ACT,
+)
+async def unsnooze_alert(request: Request) -> Response:
+    return await _act(request, UNSNOOZE)
+
+
+@operation(
     "Dismiss an alert: it stays silent until it is resolved",
     Answer(200, "The alert", AlertAnswer),
     body=ActRequest,
@@ -129,7 +140,7 @@ async def resolve_alert(request: Request) -> Response:
 async def _act(request: Request, what: str) -> Response:
     principal = principal_of(request.scope)
     record = await _find(request)
-    require_act(principal, record, what)
+    require_act(principal, record, "snooze" if what == UNSNOOZE else what)
     comment, until = read_wish(await read_json(request), what)
     done = await change(edge_of(request).alerts, record.id, what, principal.user or "anonymous", comment, until)
     return json_answer(shown_alert(done, history=True))

@@ -41,8 +41,8 @@ async def list_commands(request: Request) -> Response:
     return json_answer(CommandsAnswer([found[address] for address in sorted(found)]))
 
 
-async def services(connection: Connection) -> list[Any]:
-    """What all micro services say of themselves, as far as it is JSON. Raises BrokerError."""
+async def services(connection: Connection, verb: str = "INFO") -> list[Any]:
+    """What all micro services say of themselves (`INFO`, `STATS`), as far as it is JSON. Raises BrokerError."""
     told: list[Any] = []
     heard = asyncio.Event()
 
@@ -55,7 +55,7 @@ async def services(connection: Connection) -> list[Any]:
 
     inbox = connection.expect(answered)
     try:
-        await connection.send("$SRV.INFO", b"", reply=inbox)
+        await connection.send(f"$SRV.{verb}", b"", reply=inbox)
         async with asyncio.timeout(LONGEST_SECONDS):
             while True:
                 heard.clear()

@@ -17,9 +17,9 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from ops.process.datadir import CannotStart
-from ops.process.logs import BadLevel, levels, set_level
 from ops.sections import InternalSettings
 from router.codec import to_json
+from router.log_levels import BadLevel, levels, set_level
 from router.version import VERSION
 
 log = logging.getLogger(__name__)

@@ -5,33 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import re
 import sys
 import time
 from typing import Any, Literal, TextIO
 
 from ops.sections import LogSettings
 from ops.terminal import Paint
-from router.errors import RouterError
 from router.tracing import bound
 
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName"}
 _STYLES = {"DEBUG": "dim", "INFO": "", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
-LEVELS = ("debug", "info", "warning", "error")
-# The loggers whose level may be set: ours, and those of our libraries. Any other name is a typing mistake.
-_LOGGER = re.compile(
-    r"(root|callback_manager|((actors|edge|ops|router|aiohttp|asyncio|nats|uvicorn)(\.[a-z_0-9]+)*))\Z"
-)
 # These log at INFO what Callboard logs itself.
 _TALKATIVE = ("uvicorn", "asyncio", "aiohttp", "PIL", "nats")
 # Texts are constant, so there are few; past this all counts are reset.
 MOST_TEXTS = 1000
-
-
-class BadLevel(RouterError, ValueError):
-    """a log level is debug, info, warning or error, and a logger one of ours, such as edge.hub"""
 
 
 class RepeatLimit(logging.Filter):
@@ -121,22 +110,6 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
     root.setLevel(settings.level.upper())
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-
-
-def set_level(logger: str, level: str) -> None:
-    """Changes how much a logger and those below it say, while the process runs. Raises BadLevel."""
-    if level not in LEVELS or not _LOGGER.match(logger):
-        raise BadLevel
-    logging.getLogger(None if logger == "root" else logger).setLevel(level.upper())
-
-
-def levels() -> dict[str, str]:
-    """Says which loggers have a level of their own, and the root's."""
-    found = {"root": logging.getLogger().level}
-    for name, logger in sorted(logging.Logger.manager.loggerDict.items()):
-        if isinstance(logger, logging.Logger) and logger.level and _LOGGER.match(name):
-            found[name] = logger.level
-    return {name: logging.getLevelName(level).lower() for name, level in found.items()}
 
 
 def configure_quiet(settings: LogSettings) -> None:

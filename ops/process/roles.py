@@ -21,7 +21,7 @@ from ops.process.descriptors import raise_limit
 from ops.process.disk import show_disk
 from ops.process.handshake import report_ready
 from ops.process.internal import Internal
-from ops.process.logs import configure, set_level
+from ops.process.logs import configure
 from ops.process.looplag import measure_loop_lag
 from ops.process.tracing import recording
 from ops.settings import Mistakes, Settings
@@ -29,6 +29,7 @@ from router.broker import Broker
 from router.cluster.leases import lease_key
 from router.cluster.role import Role, RoleSettings
 from router.errors import Unreachable
+from router.log_levels import set_level
 from router.nats.bucket import Bucket
 from router.topology import LEASES
 

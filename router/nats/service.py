@@ -159,7 +159,9 @@ class Service:
         endpoints: Sequence[Endpoint],
         metadata: Mapping[str, str] | None = None,
         stats: Callable[[], dict[str, Any]] | None = None,
+        details: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
+        """`stats` are told with each endpoint, as the protocol has it; `details` once, beside them."""
         self.connection = connection
         self.name = name
         self.id = secrets.token_hex(11)
@@ -167,6 +169,7 @@ class Service:
         self._identity = {"name": name, "id": self.id, "version": version, "metadata": dict(metadata or {})}
         self._description = description
         self._stats = stats
+        self._details = details
         self._started = rfc3339(time.time_ns())
         self._closed = False
         self.serving = asyncio.Event()
@@ -237,6 +240,7 @@ class Service:
             "type": "io.nats.micro.v1.stats_response",
             **self._identity,
             "started": self._started,
+            **({"data": self._details()} if self._details else {}),
             "endpoints": [
                 {
                     "name": each.name,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from router.alerts import (
     ACTIONS,
     MAX_HISTORY,
+    UNSNOOZE,
     AlertRecord,
     AlertRefused,
     AlertResolved,
@@ -194,11 +195,21 @@ def test_an_alert_is_described_with_its_history_where_it_is_asked_for() -> None:
     assert (second["by"], second["until"]) == ("alice", "2027-01-15T08:00:01.000000Z")
 
 
+def test_a_snooze_that_somebody_ends_fires_again_and_its_history_says_who_ended_it() -> None:
+    snoozed = act(fired(), "snooze", "alice", NOW, until=NOW + 100 * S)
+
+    woken = act(snoozed, UNSNOOZE, "bob", NOW + S, comment="too early")
+
+    assert (woken.state, woken.snoozed_until, woken.numbered) == ("firing", None, snoozed.numbered + 1)
+    assert (woken.history[-1].what, woken.history[-1].by, woken.history[-1].comment) == ("woke", "bob", "too early")
+    assert act(woken, UNSNOOZE, "bob", NOW + 2 * S) is woken
+
+
 MOVES = st.one_of(
     st.tuples(st.just("fire"), st.integers(-5, 20)),
     st.tuples(st.just("end"), st.integers(-5, 20)),
     st.tuples(st.just("wake"), st.integers(0, 20)),
-    st.tuples(st.sampled_from(ACTIONS), st.integers(0, 20)),
+    st.tuples(st.sampled_from((*ACTIONS, UNSNOOZE)), st.integers(0, 20)),
     st.tuples(st.just("publish"), st.just(0)),
 )
 

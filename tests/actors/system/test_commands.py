@@ -53,6 +53,7 @@ async def test_the_cast_is_described_to_nats(broker: Broker, entity: str) -> Non
         "level": "Units on hand of one SKU.",
         "fill": "Refuses; nobody fills by hand.",
         "burn": "Breaks.",
+        "log_level": "Says how much its process logs, or changes it until the process ends.",
         "redrive": "Takes one of its dead letters back, and answers once the event is settled.",
     }
 
