@@ -11,6 +11,7 @@ const LIST = [
   { name: "alerts", title: "Alerts", icon: "alert", key: "a", load: () => import("./places/alerts.js") },
   { name: "renders", title: "Renders", icon: "render", key: "n", load: () => import("./places/renders.js") },
   { name: "cameras", title: "Cameras", icon: "camera", key: "c", load: () => import("./places/cameras.js") },
+  { name: "actors", title: "Actors", icon: "actors", key: "t", load: () => import("./places/actors.js") },
 ];
 
 export const PLACES = Object.freeze(LIST);
