@@ -50,16 +50,16 @@ async def test_a_command_is_given_by_a_form_that_refuses_what_does_not_fit_and_s
     await card.locator("form").wait_for()
 
     await card.locator("button", has_text="Give pick").click()
-    missing = await card.locator(".wrong").all_inner_texts()
+    missing = await card.locator(".fault-text").all_inner_texts()
     await card.locator("label", has_text="x").first.click()
     await tab.page.keyboard.type("1.5")
     await tab.page.keyboard.press("Tab")
-    await expect(card.locator(".wrong").first).to_have_text("x must be a whole number")
+    await expect(card.locator(".fault-text").first).to_have_text("x must be a whole number")
     await tab.page.keyboard.type("7")
     await card.locator("select").select_option(label="object")
     await card.locator("input").first.fill("70000")
     await card.locator("button", has_text="Give pick").click()
-    await expect(card.locator(".wrong").first).to_have_text("x must be 0 to 65536")
+    await expect(card.locator(".fault-text").first).to_have_text("x must be 0 to 65536")
     await card.locator("input").first.fill("5")
     await card.locator("button", has_text="Give pick").click()
     await card.locator(".outcome").wait_for()
@@ -100,7 +100,7 @@ async def test_a_log_level_is_changed_while_the_actor_runs(tab: Tab, running_cal
     await level.locator("input").fill("elsewhere")
     await level.locator("button").click()
 
-    await expect(level.locator(".wrong")).to_contain_text("a logger one of ours", ignore_case=True)
+    await expect(level.locator(".fault-text")).to_contain_text("a logger one of ours", ignore_case=True)
     await tab.page.reload()
     await expect(level.locator("dl")).to_contain_text("actors.metrics")
 

@@ -31,7 +31,8 @@ function refresh() {
   for (const element of shown) {
     if (element.isConnected) tell(element);
     else if (element.dataset.seen) shown.delete(element);
-    if (element.isConnected) element.dataset.seen = "1";
+    // One that is not in the page yet may be put there until the next turn.
+    element.dataset.seen = "1";
   }
   if (!shown.size) {
     clearInterval(timer);

@@ -126,7 +126,7 @@ function facts(actor) {
 function published({ publishes, state }, { addressOf }) {
   const rows = kinds(publishes);
   if (!rows.length) return h("p.faint.inside", {}, state === "running" ? "Nothing since its process began." : "Not known.");
-  const link = (kind) => addressOf("events", [], { subjects: `${kind.split(".")[0]}.>`, types: kind.split(".")[1] });
+  const link = (kind) => addressOf("events", [], { subject: `${kind.split(".")[0]}.>`, type: kind.split(".")[1] });
   return h("ul.kinds", {}, ...rows.map(([kind, count]) => h("li", {}, h("a", { href: link(kind) }, h("code", {}, kind)), h("span.end", {}, number(count)))));
 }
 
@@ -208,6 +208,6 @@ function one(context, { path: [name, instance], query }) {
 }
 
 export default {
-  styles: ["/console/places/actors.css"],
+  styles: ["/console/parts/details.css", "/console/places/actors.css"],
   open: (context, params) => (params.path.length >= 2 ? one : list)(context, params),
 };

@@ -36,7 +36,7 @@ function field(name, given, root, required) {
   const { schema } = beside(given, root);
   const { input, value, empty = false } = control(id, schema, required);
   const note = h("p.hint", { id: `${id}-hint` }, hint(given, root));
-  const fault = h("p.wrong", { id: `${id}-wrong`, role: "alert" });
+  const fault = h("p.fault-text", { id: `${id}-wrong`, role: "alert" });
   input.setAttribute("aria-describedby", `${id}-hint ${id}-wrong`);
   if (required) input.setAttribute("aria-required", "true");
   const tell = (text) => {

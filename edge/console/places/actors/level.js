@@ -17,7 +17,7 @@ export function levelCard({ client, toast }, { actor, instance }, granted) {
   const logger = h("input", { type: "text", value: "root", "aria-label": "Logger", list: `loggers-${actor}`, spellcheck: "false", autocomplete: "off" });
   const level = h("select", { "aria-label": "Level" }, ...LEVELS.map((each) => h("option", { value: each }, each)));
   const names = h("datalist", { id: `loggers-${actor}` }, ...["root", "actors", `actors.${actor}`, "router"].map((value) => h("option", { value })));
-  const fault = h("p.wrong", { role: "alert" });
+  const fault = h("p.fault-text", { role: "alert" });
   const show = ({ levels }) => {
     listed.replaceChildren(...Object.entries(levels).flatMap(([name, each]) => [h("dt", {}, name), h("dd", {}, each)]));
     if (levels[logger.value]) level.value = levels[logger.value];

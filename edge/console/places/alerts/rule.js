@@ -1,0 +1,181 @@
+/** The page of one rule, or of a new one: its text with what is wrong in it, its health and versions, and trying it. */
+
+import { h, icon, say, show } from "../../dom.js";
+import { confirm } from "../../parts/dialog.js";
+import { faulty, kindOf, loading, sentence } from "../../parts/states.js";
+import { time } from "../../parts/time.js";
+import { heading } from "../../parts/toolbar.js";
+import { rebadge } from "../../views/panel.js";
+import { remove, sendText } from "./api.js";
+import { ruleEditor } from "./editor.js";
+import { healthBadge } from "./rules.js";
+import { backtestCard, testCard } from "./trials.js";
+
+const TEMPLATE = `name: hot
+subjects: [metric.*.temperature]
+when: data.celsius > 80
+severity: warning
+title: "{entity} is hot"
+message: "{data.celsius} °C"
+for: 2m
+actions:
+  - {label: Runbook, url: "https://example.com/runbooks/hot"}
+`;
+
+/** Trying all the rules that are in force, without a text. */
+export function allRules(context) {
+  const head = heading("clock", "Back-test of all rules in force", { back: { href: context.addressOf("alerts", ["rules"]), label: "Rules" } });
+  const backtest = backtestCard(context, () => null);
+  return {
+    element: h("section.page.alert-place", { id: "alerts" }, head.element, backtest.element, testCard(context, () => null)),
+    title: "Back-test · Rules",
+    close: backtest.close,
+  };
+}
+
+export function rule(context, { path: [, name = ""] }) {
+  const { client, addressOf, navigate, toast } = context;
+  const anew = !name;
+  const path = `/rules/${encodeURIComponent(name)}`;
+  const head = heading("alert", anew ? "New rule" : name, { back: { href: addressOf("alerts", ["rules"]), label: "Rules" } });
+  const health = h("span.badge");
+  head.badges.append(health);
+  show(health, false);
+  const outside = h("div");
+  const note = h("p.note-line", { role: "status" });
+  const editor = ruleEditor(context, { changed: () => tell() });
+  const save = h("button.primary", { type: "button", onclick: () => keep() }, anew ? "Create" : "Save");
+  const toggle = h("button.quiet", { type: "button", onclick: () => change(stored.enabled ? "disable" : "enable") }, h("span", {}, ""));
+  const discard = h("button.quiet", { type: "button", onclick: () => drop() }, icon("bin"), h("span", {}, "Delete"));
+  const again = h("button.quiet", { type: "button", hidden: true, onclick: () => read(true) }, icon("restart"), h("span", {}, "Load how it is now"));
+  const fault = h("div.answer", { "aria-live": "assertive" });
+  const versions = h("ol.steps.versions");
+  const kept = h("section.card", { "aria-label": "Versions", hidden: true }, h("h3", {}, "Versions"), versions);
+  const backtest = backtestCard(context, () => editor.text);
+  const whole = h("div.rule-page", { hidden: true },
+    h("section.card.wide", { "aria-label": "Rule" }, h("div.inside", {}, note, editor.element, fault, h("div.row-of-buttons", {}, save, toggle, discard, again))),
+    backtest.element, h("div.column", {}, testCard(context, () => editor.text), kept));
+  let stored = null;
+  let was = "";
+
+  const of = (file) => file?.source === "file";
+  const tell = () => {
+    save.disabled = editor.valid !== true || of(stored) || (!anew && editor.text === was);
+    save.title = of(stored) ? "It stands in the rules file" : editor.valid === false ? "Mend the mistakes first" : "";
+  };
+
+  const draw = (found) => {
+    stored = found;
+    const text = healthBadge(found);
+    rebadge(health, text.textContent, text.className.replace("badge ", ""));
+    show(health, true);
+    say(note, of(found)
+      ? "It stands in the rules file of the alerts actor and is changed there, not here. Its text can be tried, and saved under another name by “New rule”."
+      : found.reason ? sentence(found.reason) : `Version ${found.version}${found.by ? `, by ${found.by}` : ""}.`);
+    say(toggle.firstElementChild, found.enabled ? "Disable" : "Enable");
+    for (const each of [toggle, discard, save]) show(each, !of(found));
+    show(whole, true);
+    outside.replaceChildren();
+  };
+
+  const refuse = (problem) => {
+    const title = { rule_changed: "Somebody else has changed it meanwhile", rule_exists: "There is a rule of this name", bad_rule: "The rule has a mistake", rule_in_file: "The rules file has a rule of this name" }[problem.code] ?? "It was not saved";
+    const text = kindOf(problem) === "denied" ? "This needs the right to operate." : kindOf(problem) === "offline" ? "The server cannot be reached; nothing is lost here. Try again." : sentence(problem.message);
+    fault.replaceChildren(h("div.outcome.bad", {}, icon("alert"), h("div", {}, h("strong", {}, title), h("p", {}, text))));
+    show(again, problem.code === "rule_changed");
+  };
+
+  const readVersions = async () => {
+    if (of(stored)) return;
+    const answer = await client.get(`${path}/versions`).catch(() => ({ versions: [] }));
+    versions.replaceChildren(...answer.versions.map(({ version, at, by, text, enabled }) => h("li.quiet", {},
+      h("div", {}, h("p", {}, h("strong", {}, `Version ${version}`), by && ` by ${by}`, !enabled && " · disabled"), time(at)),
+      h("button.quiet", { type: "button", disabled: text === editor.text, onclick: () => load(text) }, h("span", {}, "Load into the editor")))));
+    show(kept, answer.versions.length > 0);
+  };
+  const load = (text) => {
+    editor.set(text);
+    editor.check();
+  };
+
+  /** `over` replaces what somebody has typed. */
+  const read = async (over = false) => {
+    try {
+      const found = await client.get(path);
+      const text = found.text ?? JSON.stringify(found.rule, null, 2);
+      if (over || stored === null) {
+        was = text;
+        load(text);
+        fault.replaceChildren();
+        show(again, false);
+      }
+      draw(found);
+      await readVersions();
+    } catch (problem) {
+      if (stored) return;
+      outside.replaceChildren(faulty(problem, problem.status === 404 ? `rule ${name}` : "the rule", { right: "operate", again: () => read() }));
+    }
+  };
+
+  const keep = async () => {
+    save.disabled = true;
+    fault.replaceChildren();
+    const text = editor.text;
+    try {
+      const found = anew ? await sendText(context, "POST", "/rules", text) : await sendText(context, "PUT", path, text, stored.version);
+      was = text;
+      toast(anew ? `The rule ${found.name} is in force within a second.` : `Saved as version ${found.version}; in force within a second.`);
+      if (anew) return navigate(addressOf("alerts", ["rules", found.name]), { replace: true });
+      draw({ ...found, in_force: found.in_force ?? true });
+      readVersions();
+      // What is in force is told a moment later.
+      timer = setTimeout(read, 2_000);
+    } catch (problem) {
+      refuse(problem);
+    }
+    tell();
+  };
+  const change = async (what) => {
+    try {
+      await client.post(`${path}/${what}`, {}, { headers: { "If-Match": `"${stored.version}"` } });
+      toast(what === "enable" ? `${name} is enabled.` : `${name} is disabled, and its alerts are resolved.`);
+      await read();
+      timer = setTimeout(read, 2_000);
+    } catch (problem) {
+      refuse(problem);
+    }
+  };
+  const drop = async () => {
+    if (!(await confirm(`Delete the rule ${name}?`, { text: "Its alerts are resolved. Its versions are gone with it.", action: "Delete", danger: true }))) return;
+    try {
+      await remove(context, path, stored.version);
+      toast(`The rule ${name} is deleted.`);
+      navigate(addressOf("alerts", ["rules"]), { replace: true });
+    } catch (problem) {
+      refuse(problem);
+    }
+  };
+
+  let timer = null;
+  if (anew) {
+    for (const each of [toggle, discard]) show(each, false);
+    say(note, "YAML or JSON. It is checked while you type; try it on what is stored before you create it.");
+    show(whole, true);
+    load(TEMPLATE);
+  } else {
+    outside.replaceChildren(loading("the rule"));
+    read();
+  }
+  tell();
+  const end = client.onState(({ phase }) => phase === "live" && !anew && read());
+  return {
+    element: h("section.page.alert-place", { id: "alerts" }, head.element, outside, whole),
+    title: `${anew ? "New rule" : name} · Rules`,
+    close() {
+      end?.();
+      clearTimeout(timer);
+      editor.close();
+      backtest.close();
+    },
+  };
+}

@@ -1,0 +1,95 @@
+/** Lists the rules with their health: whether each is in force, and why not. */
+
+import { h, icon, show } from "../../dom.js";
+import { filterBar } from "../../parts/filters.js";
+import { faulty, loading, nothing } from "../../parts/states.js";
+import { table } from "../../parts/table.js";
+import { time } from "../../parts/time.js";
+import { heading, tool } from "../../parts/toolbar.js";
+import { badge, rebadge } from "../../views/panel.js";
+import { SEVERITIES } from "./list.js";
+import { tabs } from "./tabs.js";
+
+// The server's largest page, and as many as are listed.
+const PAGE = 1_000;
+
+/** A rule's health as a badge: in force, disabled, not in force, or not known. */
+export function healthBadge({ enabled, in_force: inForce, reason }) {
+  if (inForce) return badge("in force", "ok");
+  if (!enabled) return badge("disabled", "quiet", reason);
+  return inForce === null ? badge("not known", "warn", "No alerts actor answers.") : badge("not in force", "bad", reason);
+}
+
+const COLUMNS = [
+  { name: "name", title: "Rule", cell: ({ name }) => name, sort: ({ name }) => name },
+  { name: "health", title: "Health", cell: healthBadge, sort: ({ in_force: inForce, enabled }) => (inForce ? 2 : enabled ? 0 : 1) },
+  { name: "severity", title: "Severity", cell: ({ rule }) => (rule ? badge(rule.severity, (SEVERITIES[rule.severity] ?? SEVERITIES.info)[0]) : "–"), sort: ({ rule }) => rule?.severity ?? "" },
+  { name: "source", title: "From", cell: ({ source }) => (source === "file" ? "rules file" : "API"), sort: ({ source }) => source, narrow: true },
+  { name: "events", title: "Events", cell: ({ rule }) => (rule?.subjects ?? []).join(", ") || "–", narrow: true },
+  { name: "updated", title: "Changed", cell: ({ updated, by }) => (updated ? h("span", {}, time(updated), by ? ` by ${by}` : "") : "–"), sort: ({ updated }) => updated ?? "", narrow: true },
+];
+
+function fileNote(file) {
+  if (file?.in_force !== false) return null;
+  return h("div.outcome.bad", { role: "alert" }, icon("alert"), h("div", {},
+    h("strong", {}, `The rules file ${file.name} is not in force`),
+    h("p", {}, "It has mistakes; the rules that it had before still apply. Mend the file, it is read again within two seconds:"),
+    h("ul.mistakes", {}, ...file.mistakes.map((each) => h("li", {}, h("code", {}, each))))));
+}
+
+export function rules(context, params) {
+  const { client, addressOf, navigate } = context;
+  const head = heading("alert", "Alerts", {
+    tools: [
+      tool("Back-test all in force", "clock", () => navigate(addressOf("alerts", ["back-test"])), { wide: true }),
+      tool("New rule", "plus", () => navigate(addressOf("alerts", ["new-rule"])), { wide: true }),
+    ],
+  });
+  const count = badge("");
+  head.badges.append(count);
+  show(count, false);
+  const note = h("div");
+  const rows = table({ label: "Rules", columns: COLUMNS, key: ({ name, source }) => `${source} ${name}`, href: ({ name }) => addressOf("alerts", ["rules", name]) });
+  const state = h("div", {}, loading("the rules"));
+  let known = [];
+  const filters = filterBar([
+    { name: "q", label: "Find a rule", kind: "search", wide: true },
+    { name: "health", label: "Health", kind: "select", options: [["", "Every health"], ["in_force", "In force"], ["not", "Not in force"]] },
+  ], (values) => {
+    context.mark(["rules"], values);
+    draw();
+  });
+  filters.set(Object.fromEntries(params.query));
+  const draw = () => {
+    const { q, health } = filters.values;
+    const shown = known.filter((each) => (!health || Boolean(each.in_force) === (health === "in_force"))
+      && `${each.name} ${each.text ?? ""} ${JSON.stringify(each.rule ?? {})}`.toLowerCase().includes(q.toLowerCase()));
+    rows.set(shown);
+    const bad = known.filter(({ in_force: inForce, enabled }) => !inForce && enabled).length;
+    rebadge(count, bad ? `${bad} not in force` : `${known.length} in force or disabled`, bad ? "bad" : "ok");
+    show(count, known.length > 0);
+    state.replaceChildren(...(shown.length ? [] : [known.length
+      ? nothing({ icon: "search", title: "No rule fits", text: "Others are there that the filter leaves out." })
+      : nothing({ icon: "alert", title: "No rule yet", text: "A rule says of which events an alert is raised. Write one here, or name a file with CALLBOARD_ALERTS_RULES_FILE." })]));
+  };
+  const read = async () => {
+    try {
+      const answer = await client.get(`/rules?limit=${PAGE}`);
+      known = answer.rules;
+      const away = answer.file === null ? h("div.outcome.warn", { role: "status" }, icon("alert"), h("div", {}, h("strong", {}, "No alerts actor answers"), h("p", {}, "Rules of its file are missing here, and no alert is raised. Start it: callboard actor alerts."))) : null;
+      note.replaceChildren(...[away ?? fileNote(answer.file)].filter(Boolean));
+      draw();
+    } catch (fault) {
+      if (known.length && !fault.status) return;
+      rows.set([]);
+      state.replaceChildren(faulty(fault, "the rules", { right: "operate", again: read }));
+    }
+  };
+  const end = client.onState(({ phase }) => phase === "live" && read());
+  read();
+  return {
+    element: h("section.page.alert-place", { id: "alerts" }, head.element, tabs(context, "rules"), note, filters.element, rows.element, state),
+    title: "Rules",
+    close: () => end?.(),
+  };
+}
