@@ -35,7 +35,7 @@ const steps = (history) => [...(history ?? [])].reverse().map(({ what, at, by, c
 
 /** What the rule says of when it fires; a sentence or two, and the rule itself. */
 function ruleText(rule) {
-  const condition = ["threshold", "rate", "absence", "change", "window", "hysteresis", "for"].filter((name) => rule[name]).map((name) => `${name}: ${typeof rule[name] === "object" ? JSON.stringify(rule[name]) : rule[name]}`);
+  const condition = ["threshold", "rate", "absence", "change", "window", "hysteresis", "for"].filter((name) => rule[name] && !(name === "threshold" && rule.threshold.count === 1)).map((name) => `${name}: ${typeof rule[name] === "object" ? JSON.stringify(rule[name]) : rule[name]}`);
   return [
     rule.when && h("div.fact", {}, h("dt", {}, "When"), h("dd", {}, h("code", {}, String(rule.when)))),
     condition.length > 0 && h("div.fact", {}, h("dt", {}, "And"), h("dd", {}, h("code", {}, condition.join("; ")))),

@@ -22,6 +22,17 @@ actions:
   - {label: Runbook, url: "https://example.com/runbooks/hot"}
 `;
 
+// What a rule need not say.
+const SELF_EVIDENT = { enabled: true, for: 0, lateness: 0, threshold: { count: 1, within: 60 } };
+
+/** A rule of the file as text: the actor tells what it is in force as, and not how it was written. */
+function written(rule) {
+  const empty = (value) => value === null || value === "" || (Array.isArray(value) && !value.length);
+  return Object.entries(rule)
+    .filter(([name, value]) => name !== "faults" && !empty(value) && JSON.stringify(SELF_EVIDENT[name]) !== JSON.stringify(value))
+    .map(([name, value]) => `${name}: ${JSON.stringify(value)}\n`).join("");
+}
+
 /** Trying all the rules that are in force, without a text. */
 export function allRules(context) {
   const head = heading("clock", "Back-test of all rules in force", { back: { href: context.addressOf("alerts", ["rules"]), label: "Rules" } });
@@ -102,7 +113,7 @@ export function rule(context, { path: [, name = ""] }) {
   const read = async (over = false) => {
     try {
       const found = await client.get(path);
-      const text = found.text ?? JSON.stringify(found.rule, null, 2);
+      const text = found.text ?? written(found.rule ?? {});
       if (over || stored === null) {
         was = text;
         load(text);
