@@ -118,5 +118,5 @@ async def test_a_log_level_is_read_and_changed_and_a_slip_is_refused(
 
     assert changed.json()["levels"]["actors"] == read.json()["levels"]["actors"] == "debug"
     assert logging.getLogger("actors").level == logging.DEBUG
-    assert [(slip.status_code, slip.json()["code"]) for slip in slips] == [(400, "command_refused")] * 4
+    assert [(slip.status_code, slip.json()["code"]) for slip in slips] == [(409, "command_refused")] * 4
     assert "a log level is debug, info, warning or error" in slips[0].json()["detail"]
