@@ -15,7 +15,8 @@ def test_every_route_that_is_named_exists_and_the_others_are_for_operators() -> 
     assert set(ACCESS) <= paths
     assert paths - set(ACCESS) >= {"/metrics", "/callbacks/stats"}
     assert {path for path, access in ACCESS.items() if access is Access.OPEN} == {
-        "/", "/client", "/client.js", "/console", "/console/", "/console/types.js", "/health", "/livez", "/readyz", "/openapi.json",
+        "/", "/client", "/client.js", "/console", "/console/", "/console/types.js", "/docs", "/docs/events",
+        "/health", "/livez", "/readyz", "/openapi.json",
         # The receiver of a webhook signs its call with the session's secret.
         "/callbacks/sessions/{session_id}/alerts",
         # A link to it is signed; without a signature its handler asks for a principal that may read the run.

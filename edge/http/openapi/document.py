@@ -13,8 +13,11 @@ from edge.auth.authenticator import Access
 from edge.errors import TITLES
 from edge.http.bodies.events import EventAnswer, ProblemAnswer
 from edge.http.bodies.webhooks import WebhookNews
+from edge.http.openapi.examples import problem_examples, with_examples
+from edge.http.openapi.names import described, in_path, operation_id, summary_and_description
 from edge.http.openapi.operation import BODY, STORE, Answer, Media, Operation, header, operation_of
-from edge.http.openapi.schemas import components, parameters
+from edge.http.openapi.schemas import components, parameters, requested, without_defaults
+from edge.http.openapi.tags import tag_of, tags
 from edge.webhooks.endpoint.state_changes import DELIVERY_KINDS, ENDPOINT_KINDS
 from router.version import VERSION
 
@@ -45,33 +48,57 @@ def document(routes: Iterable[BaseRoute], access: Mapping[str, Access]) -> dict[
     """Describes the routes; one that `access` does not name is for operators. Raises KeyError for an undeclared handler."""
     schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
-    named: set[str] = set()
+    used: set[str] = set()
     for route in routes:
         if isinstance(route, (Route, WebSocketRoute)):
-            described = _operation(
-                route.path, operation_of(route.endpoint), access.get(route.path, Access.OPERATOR), schemas
+            declared = operation_of(route.endpoint)
+            (method,) = (getattr(route, "methods", None) or {"GET"}) - {"HEAD"}
+            name = operation_id(route.name, route.path)
+            summary, description = summary_and_description(declared.summary, name)
+            used.add(tag := tag_of(method, route.path))
+            about = {"operationId": name, "tags": [tag], "summary": summary, "description": description}
+            required = access.get(route.path, Access.OPERATOR)
+            paths.setdefault(route.path, {})[method.lower()] = about | _operation(
+                name, route.path, declared, required, schemas
             )
-            if route.name not in named:
-                # Generated clients name their functions after it.
-                named.add(route.name)
-                described = {"operationId": route.name} | described
-            methods = getattr(route, "methods", None) or {"GET"}
-            paths.setdefault(route.path, {}).update({method.lower(): described for method in methods - {"HEAD"}})
     webhooks = {"system.webhook": {"post": _news(schemas)}}
     schemas.of(EventAnswer)
+    made = schemas.components()
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Callboard",
             "version": VERSION,
-            "description": "Realtime events from JetStream to sessions, over WebSocket, SSE, webhook and polling, by one cursor. "
-            "The events themselves: `/asyncapi.json` and `/schemas`.",
+            "description": _ABOUT,
         },
+        "servers": [
+            {"url": "/", "description": "The edge that answered this document."},
+            {"url": "http://127.0.0.1:8000", "description": "What `make up` starts."},
+        ],
+        **tags(used),
         "security": [{"bearer": []}],
-        "paths": paths,
-        "webhooks": webhooks,
-        "components": {"schemas": schemas.components(), "securitySchemes": {"bearer": _BEARER}},
+        "paths": with_examples(paths, made),
+        "webhooks": with_examples(webhooks, made),
+        "components": {
+            "schemas": made,
+            "examples": problem_examples(paths),
+            "securitySchemes": {"bearer": _BEARER, "ticket": _TICKET},
+        },
     }
+
+
+_ABOUT = """\
+Realtime events from JetStream to sessions, over WebSocket, SSE, webhook and polling, by one cursor. The events themselves:
+`/asyncapi.json` and `/schemas`.
+
+**Access.** Where no keys are configured everything is allowed. Else each request carries a token as `Authorization: Bearer`;
+what cannot set headers asks for a ticket by `POST /tickets`.
+
+**Errors.** Each answer from 400 on is an `application/problem+json` with a stable `code`; the codes of each operation stand in
+the descriptions of its answers.
+
+**Lists.** A list that goes on has `next`: send it back as `cursor`.
+"""
 
 
 _BEARER = {
@@ -82,47 +109,64 @@ _BEARER = {
     "commanded: `{read, publish, command, operate}`.",
 }
 
+_TICKET = {
+    "type": "apiKey",
+    "in": "query",
+    "name": "ticket",
+    "description": "From `POST /tickets`, valid once and for one stream, where no Authorization can be sent.",
+}
+
 
 class _Schemas:
     """The types that a document refers to."""
 
     def __init__(self) -> None:
         self._types: list[Any] = []
+        self._known: dict[Any, dict[str, Any]] = {}
+        # The schemas of what clients send.
+        self._bodies: list[dict[str, Any]] = []
+
+    def of_body(self, kind: Any) -> dict[str, Any]:
+        """The schema of a request's body."""
+        self._bodies.append(made := self.of(kind))
+        return made
 
     def of(self, kind: Any) -> dict[str, Any]:
         """The schema of a type, a reference for a Struct; of a tuple of types, one of them."""
         if isinstance(kind, tuple):
             return {"oneOf": [self.of(each) for each in kind]}
-        self._types.append(kind)
-        ((schema,), _) = components([kind])
-        return dict(schema)
+        if kind not in self._known:
+            self._types.append(kind)
+            ((self._known[kind],), _) = components([kind])
+        return dict(self._known[kind])
 
     def components(self) -> dict[str, Any]:
         """All components, by name."""
         made = components(self._types)[1]
         made["Problem"]["properties"]["code"] = {"enum": sorted(TITLES)}
+        for name in requested(self._bodies, made):
+            made[name] = without_defaults(made[name])
         return dict(sorted(made.items()))
 
 
-def _operation(path: str, declared: Operation, access: Access, schemas: _Schemas) -> dict[str, Any]:
-    made: dict[str, Any] = {"summary": declared.summary}
-    given: list[Any] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in re.findall(r"\{(\w+)\}", path)
-    ]
+def _operation(name: str, path: str, declared: Operation, access: Access, schemas: _Schemas) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    given: list[Any] = [in_path(each, path) for each in re.findall(r"\{(\w+)\}", path)]
     if declared.query:
-        given += parameters(declared.query)
+        given += map(described, parameters(declared.query))
     given += [*declared.headers, *([_SUBPROTOCOLS] if declared.websocket else ())]
     if given:
         made["parameters"] = given
     if declared.body is not None:
-        content = {"application/json": {"schema": schemas.of(declared.body)}}
+        content = {"application/json": {"schema": schemas.of_body(declared.body)}}
         content |= {kind: {"schema": {}} for kind in declared.other_bodies}
         made["requestBody"] = {"content": content} | ({"required": True} if declared.body_required else {})
     elif declared.text_body is not None:
         made["requestBody"] = {"content": {declared.text_body: {"schema": {"type": "string"}}}, "required": True}
     if access is Access.OPEN:
         made["security"] = []
+    elif access is Access.STREAM:
+        made["security"] = [{"bearer": []}, {"ticket": []}]
     answers = (_WEBSOCKET,) if declared.websocket else declared.answers
     made["responses"] = {str(answer.status): _answer(answer, schemas) for answer in answers}
     made["responses"] |= _problems(_codes(path, declared, access), schemas)
@@ -169,8 +213,15 @@ def _problems(codes: Iterable[str], schemas: _Schemas) -> dict[str, Any]:
     by_status: dict[str, list[str]] = {}
     for code in codes:
         by_status.setdefault(str(TITLES[code][0]), []).append(code)
-    problem = {"application/problem+json": {"schema": schemas.of(ProblemAnswer)}}
-    return {status: {"description": ", ".join(found), "content": problem} for status, found in by_status.items()}
+    schema = schemas.of(ProblemAnswer)
+
+    def content(code: str) -> dict[str, Any]:
+        example = {code: {"$ref": f"#/components/examples/{code}"}}
+        return {"application/problem+json": {"schema": schema, "examples": example}}
+
+    return {
+        status: {"description": ", ".join(found), "content": content(found[0])} for status, found in by_status.items()
+    }
 
 
 def _news(schemas: _Schemas) -> dict[str, Any]:
@@ -185,7 +236,10 @@ def _news(schemas: _Schemas) -> dict[str, Any]:
         "required": ["event_type", "subject", "data"],
     }
     return {
-        "summary": "A change of a webhook's endpoint or delivery, for sessions that subscribe to `system.webhook.>`",
+        "operationId": "receiveWebhookNews",
+        "tags": ["Webhooks"],
+        "summary": "A change of a webhook's endpoint or delivery",
+        "description": "Posted to sessions that subscribe to `system.webhook.>`.",
         "requestBody": {"content": {"application/json": {"schema": event}}},
         "responses": {"2XX": {"description": "Accepted"}},
     }

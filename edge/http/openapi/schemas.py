@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -66,3 +67,39 @@ def _tidy(schema: Any) -> Any:
         # Without this the generator of TypeScript's types takes a map of anything for an empty object.
         made.setdefault("additionalProperties", True)
     return made
+
+
+def requested(bodies: Iterable[Any], schemas: Mapping[str, Any]) -> set[str]:
+    """The names of the components that requests have, at any depth."""
+    found: set[str] = set()
+    new = {name for body in bodies for name in _referred(body)}
+    while new:
+        found |= new
+        new = {each for name in new for each in _referred(schemas[name])} - found
+    return found
+
+
+def _referred(schema: Any) -> Iterator[str]:
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _referred(each)
+    elif isinstance(schema, dict):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"].rpartition("/")[2]
+        for each in schema.values():
+            yield from _referred(each)
+
+
+def without_defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's schema with defaults said in words: generators of TypeScript take a field with a default for a required one."""
+    made = dict(schema)
+    made["properties"] = {name: _said(field) for name, field in schema.get("properties", {}).items()}
+    return made
+
+
+def _said(field: Mapping[str, Any]) -> dict[str, Any]:
+    if "default" not in field:
+        return dict(field)
+    kept = {name: value for name, value in field.items() if name != "default"}
+    said = f"Default: {json.dumps(field['default'])}."
+    return kept | {"description": f"{kept['description']} {said}" if kept.get("description") else said}

@@ -70,6 +70,24 @@ def test_a_message_takes_the_event_that_a_reader_is_sent_and_no_malformed_one() 
     assert not validator.is_valid({**event, "event_type": "completion"})
 
 
+def test_every_message_has_an_example_that_its_schema_allows() -> None:
+    made = document(all_types())
+    for name, message in made["components"]["messages"].items():
+        whole = {"$ref": f"#/components/messages/{name}/payload", "components": made["components"]}
+        (example,) = message["examples"]
+        faults = [fault.message for fault in Draft202012Validator(whole).iter_errors(example["payload"])]
+        assert not faults, (name, example, faults)
+
+
+def test_an_own_type_s_example_is_the_one_that_its_schema_shows() -> None:
+    shown = {"n": 3}
+    own = EventType("placed", "An order.", "orders", json_schema={"type": "object", "examples": [shown]})
+
+    (example,) = document([own])["components"]["messages"]["new.orders.placed"]["examples"]
+    assert example["payload"]["data"] == shown
+    assert "examples" not in document([OWN])["components"]["messages"]["orders.placed"]
+
+
 def test_every_type_has_a_message_for_each_transport_and_a_channel_on_nats() -> None:
     made = document(all_types())
     for name in ("progress", "council_score_stream", "camera.state"):

@@ -67,10 +67,13 @@ def test_every_operation_has_a_summary_and_codes_that_exist() -> None:
                     assert {str(TITLES[code][0]) for code in codes} == {status}, (method, path)
 
 
-def test_the_names_of_operations_are_unique() -> None:
-    names = [op["operationId"] for item in document()["paths"].values() for op in item.values() if "operationId" in op]
+def test_an_operation_of_a_stream_takes_a_ticket_and_an_open_one_nothing() -> None:
+    paths = document()["paths"]
 
-    assert len(names) == len(set(names)) and "create_session" in names
+    assert paths["/callbacks/sessions/{session_id}/sse"]["get"]["security"] == [{"bearer": []}, {"ticket": []}]
+    assert paths["/livez"]["get"]["security"] == []
+    assert "security" not in paths["/events"]["post"]
+    assert document()["servers"][0]["url"] == "/"
 
 
 async def test_answers_have_the_shape_that_is_described(edge: RunningEdge, entity: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
-from edge.http.openapi.schemas import components, parameters
+from edge.http.openapi.schemas import components, parameters, requested, without_defaults
 
 
 class PartBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,3 +74,17 @@ def test_a_parameter_is_left_out_where_a_body_would_have_null() -> None:
             "description": "At most.",
         },
     ]
+
+
+def test_a_request_s_defaults_are_said_in_words_at_any_depth() -> None:
+    schemas = {
+        "Whole": {"properties": {"part": {"$ref": "#/components/schemas/Part"}}},
+        "Part": {"properties": {"rate": {"type": "number", "default": 5, "description": "A second."}, "n": {"default": None}}},
+        "Answer": {"properties": {}},
+    }  # fmt: skip
+
+    assert requested([{"oneOf": [{"$ref": "#/components/schemas/Whole"}]}], schemas) == {"Whole", "Part"}
+    assert without_defaults(schemas["Part"])["properties"] == {
+        "rate": {"type": "number", "description": "A second. Default: 5."},
+        "n": {"description": "Default: null."},
+    }

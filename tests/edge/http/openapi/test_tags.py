@@ -1,0 +1,36 @@
+"""Every operation has one tag that is described and stands in one group."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.app import openapi
+from edge.http.openapi.tags import tag_of, tags
+
+
+def test_every_tag_is_described_and_in_one_group() -> None:
+    made = openapi()
+    used = {tag for item in made["paths"].values() for operation in item.values() for tag in operation["tags"]}
+    grouped = [tag for group in made["x-tagGroups"] for tag in group["tags"]]
+
+    assert used == {tag["name"] for tag in made["tags"] if tag["description"]} == set(grouped)
+    assert len(grouped) == len(set(grouped))
+
+
+def test_the_longest_prefix_of_a_path_has_the_tag() -> None:
+    assert tag_of("GET", "/callbacks/sessions/{session_id}") == "Sessions"
+    assert tag_of("GET", "/callbacks/sessions/{session_id}/attempts") == "Webhooks"
+    assert (tag_of("GET", "/runs"), tag_of("POST", "/runs")) == ("Runs", "LangGraph")
+    assert tag_of("GET", "/") == "Pages"
+
+
+def test_a_path_without_a_tag_is_refused() -> None:
+    with pytest.raises(ValueError, match="/nowhere"):
+        tag_of("GET", "/nowhere")
+
+
+def test_tags_that_are_not_used_are_left_out() -> None:
+    assert tags(["Runs"]) == {
+        "tags": [{"name": "Runs", "description": "What agents, jobs and threads do now, and have done."}],
+        "x-tagGroups": [{"name": "Agents and alerts", "tags": ["Runs"]}],
+    }
