@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -54,6 +55,20 @@ def node_with(folder: Path, *packages: str) -> str:
     if got.returncode:
         assert "ERESOLVE" not in got.stderr, got.stderr
         pytest.skip(f"npm cannot get {names}: {got.stderr.strip()[-200:]}")
+    return node
+
+
+# Where .ci/npm installs what generates clients and judges documents.
+GENERATORS = Path(os.environ.get("CALLBOARD_TEST_NPM", "/var/tmp/callboard-npm"))
+
+
+def node_with_generators(folder: Path) -> str:
+    """Makes a folder one of ES modules that has the packages of `.ci/npm`, and returns where node is; fetches nothing."""
+    node = parts.program(parts.NODE, "node")
+    if not (GENERATORS / "installed").exists():
+        parts.missing(parts.GENERATORS, f"they are not in {GENERATORS}; .ci/npm installs them")
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "node_modules").symlink_to(GENERATORS / "node_modules")
     return node
 
 

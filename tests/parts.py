@@ -44,7 +44,11 @@ GCC = Part("gcc", ("gcc",), ("gcc", "libc6-dev"))
 QEMU = Part("QEMU", ("qemu-system-x86_64",), ("qemu-system-x86",))
 # `.ci/kernel` unpacks one; a package alone would be installed, and is not needed to be.
 KERNEL = Part("a kernel for the virtual machine", (), ())
-PARTS = (CHROMIUM, NGINX, PROMETHEUS, ALERTMANAGER, NODE, FFMPEG, GO, DOCKER, KUBECTL, HELM, GCC, QEMU, KERNEL)
+# `.ci/npm` installs them.
+GENERATORS = Part("npm packages that generate clients", (), ())
+PARTS = (
+    CHROMIUM, NGINX, PROMETHEUS, ALERTMANAGER, NODE, FFMPEG, GO, DOCKER, KUBECTL, HELM, GCC, QEMU, KERNEL, GENERATORS,
+)  # fmt: skip
 
 
 def program(part: Part, name: str = "") -> str:

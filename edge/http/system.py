@@ -44,9 +44,6 @@ class Console(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         if path.split("/", 1)[0] in places():
             return page()
-        return await super().get_response(path, scope)
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         if isinstance(response, FileResponse) and response.stat_result and _takes_gzip(scope):
             # The API explorer's library takes 0.2 s.

@@ -54,7 +54,7 @@ def document(routes: Iterable[BaseRoute], access: Mapping[str, Access]) -> dict[
             declared = operation_of(route.endpoint)
             (method,) = (getattr(route, "methods", None) or {"GET"}) - {"HEAD"}
             name = operation_id(route.name, route.path)
-            summary, description = summary_and_description(declared.summary, name)
+            summary, description = summary_and_description(declared, name)
             used.add(tag := tag_of(method, route.path))
             about = {"operationId": name, "tags": [tag], "summary": summary, "description": description}
             required = access.get(route.path, Access.OPERATOR)

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from edge.http.openapi.operation import Operation
+
 # Handlers whose own names do not begin with a verb, or say too little beside all others.
 _NAMES: Mapping[str, str] = {
     "camera_film": "watch_camera_mp4",
@@ -63,12 +65,12 @@ def descriptions() -> Mapping[str, str]:
     return found
 
 
-def summary_and_description(said: str, operation: str) -> tuple[str, str]:
+def summary_and_description(declared: Operation, operation: str) -> tuple[str, str]:
     """The first part of what a handler says of itself, and all that is known beyond it."""
-    summary, *rest = re.split("; |: ", said, maxsplit=1)
+    summary, *rest = re.split("; |: ", declared.summary, maxsplit=1)
     more = "".join(rest)
     more = f"{more[:1].upper()}{more[1:]}. " if more else ""
-    return summary, more + descriptions().get(operation, "")
+    return summary, more + (declared.description or descriptions().get(operation, ""))
 
 
 # What is in a path, and an example of it.

@@ -50,6 +50,8 @@ class Operation:
     # Whether it asks the event store, which may not answer.
     store: bool = True
     websocket: bool = False
+    # What it does beyond its summary; descriptions.yaml has those of most.
+    description: str = ""
 
 
 _OPERATIONS: dict[Callable[..., Any], Operation] = {}

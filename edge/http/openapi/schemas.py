@@ -18,17 +18,19 @@ def components(types: Iterable[Any]) -> tuple[list[dict[str, Any]], dict[str, An
     works with: `SessionAnswer` is `Session`.
     """
     schemas, found = msgspec.json.schema_components(list(types), ref_template=_TEMPLATE)
-    named = {_named(name): _tidy(schema) for name, schema in found.items()}
+    names = {name: _named(name, schema) for name, schema in found.items()}
+    named = {names[name]: _tidy(schema, names) for name, schema in found.items()}
     assert len(named) == len(found), "two Structs would be one component"
-    return [_tidy(schema) for schema in schemas], named
+    return [_tidy(schema, names) for schema in schemas], named
 
 
 def parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
     """The parameters of a query; where a body may have null, a query leaves the parameter out."""
     (_, found) = msgspec.json.schema_components([query], ref_template=_TEMPLATE)
+    names = {name: _named(name, schema) for name, schema in found.items()}
     made = []
     for name, schema in found[query.__name__]["properties"].items():
-        schema = _tidy(schema)
+        schema = _tidy(schema, names)
         description = schema.pop("description", "")
         if "anyOf" in schema:
             (given,) = [each for each in schema.pop("anyOf") if each != {"type": "null"}]
@@ -43,29 +45,40 @@ def parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
     return made
 
 
-def _named(name: str) -> str:
-    return name.removesuffix("Answer").removesuffix("Body")
+def _named(name: str, schema: Mapping[str, Any]) -> str:
+    """The component of a Struct: `SessionsList` where it would be called as one of its fields.
+
+    The Python client that is generated of `Sessions` with a field `sessions` has one variable for both.
+    """
+    short = name.removesuffix("Answer").removesuffix("Body")
+    same = schema.get("properties", {}).get(short.lower())
+    if same is None or same.get("type") in ("string", "integer"):
+        return short
+    return short + ("List" if same.get("type") == "array" else "Resource")
 
 
-def _tidy(schema: Any) -> Any:
+def _tidy(schema: Any, names: Mapping[str, str]) -> Any:
     """Renames references, and leaves out titles, empty lists of required fields and the default null of what may be null."""
     if isinstance(schema, list):
-        return [_tidy(each) for each in schema]
+        return [_tidy(each, names) for each in schema]
     if not isinstance(schema, dict):
         return schema
     made: dict[str, Any] = {}
     for name, value in schema.items():
         if name == "properties":
-            made[name] = {field: _tidy(each) for field, each in value.items()}
+            made[name] = {field: _tidy(each, names) for field, each in value.items()}
         elif name == "$ref":
-            made[name] = _TEMPLATE.format(name=_named(value.rpartition("/")[2]))
+            made[name] = _TEMPLATE.format(name=names[value.rpartition("/")[2]])
         elif name == "title" or (name == "required" and not value) or (name == "default" and value is None):
             continue
         else:
-            made[name] = value if name in ("default", "examples", "enum") else _tidy(value)
+            made[name] = value if name in ("default", "examples", "enum") else _tidy(value, names)
     if made.get("type") == "object" and "properties" not in made:
         # Without this the generator of TypeScript's types takes a map of anything for an empty object.
         made.setdefault("additionalProperties", True)
+    if made.get("type") == "array" and "prefixItems" not in made:
+        # A generator of Python refuses an array that does not say of what.
+        made.setdefault("items", {})
     return made
 
 

@@ -33,7 +33,7 @@ TAGS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "Event types with their schemas, and this document.",
         ("/schemas", "/openapi.json", "/asyncapi.json"),
     ),
-    "System": ("Probes and metrics.", ("/livez", "/readyz", "/metrics")),
+    "System": ("Probes, metrics and rates.", ("/livez", "/readyz", "/metrics", "/throughput")),
     "AG-UI": ("Agents for clients of the AG-UI protocol.", ("/ag-ui",)),
     "Agent runs": ("Runs and threads for clients of the agent-run guide.", ("/agent-run", "/thread")),
     "AI SDK": ("Chats for `useChat` of the AI SDK.", ("/api/chat",)),

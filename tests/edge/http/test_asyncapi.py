@@ -16,9 +16,8 @@ from referencing.jsonschema import DRAFT202012
 from edge.http.asyncapi import document
 from router.catalogue import EventType, all_types, find
 from tests.edge.conftest import RunningEdge
-from tests.npm import node_with
+from tests.npm import node_with_generators
 
-PARSER = "@asyncapi/parser@3.6.6"
 CHECK = """
 import { readFileSync } from "node:fs";
 import { Parser } from "@asyncapi/parser";
@@ -104,8 +103,7 @@ async def test_the_edge_serves_the_document(edge: RunningEdge) -> None:
 
 @pytest.mark.slow
 def test_the_document_is_valid_for_the_parser_of_the_asyncapi_initiative(tmp_path: Path) -> None:
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    node = node_with(tmp_path, PARSER)
+    node = node_with_generators(tmp_path)
     (tmp_path / "asyncapi.json").write_text(json.dumps(document((*all_types(), OWN))))
     (tmp_path / "check.js").write_text(CHECK)
     said = subprocess.run([node, "check.js"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)

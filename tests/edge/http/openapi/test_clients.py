@@ -1,4 +1,4 @@
-"""Clients that are generated from the OpenAPI document, in TypeScript and in Python, call a running edge."""
+"""Clients that are generated from the OpenAPI document by default options type-check, and call a running edge."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.app import openapi
+from router.catalogue import all_types
 from tests.edge.conftest import RunningEdge
-from tests.npm import node_with
+from tests.npm import node_with_generators
 
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
-TYPESCRIPT = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3", "@types/node@22")
-COMPILE = ("--strict", "--skipLibCheck", "--target", "es2022", "--module", "nodenext", "client.ts")
+STRICT = ("--strict", "--target", "es2022", "--skipLibCheck")
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def described(tmp_path: Path) -> Path:
     return path
 
 
-async def _run(folder: Path, *command: str) -> str:
+async def run(folder: Path, *command: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -38,44 +39,83 @@ async def _run(folder: Path, *command: str) -> str:
     return out.decode()
 
 
-async def test_a_client_generated_in_typescript_calls_the_edge(edge: RunningEdge, entity: str, described: Path) -> None:
-    folder = described.parent
-    (folder / "package.json").write_text('{"type": "module"}')
-    node = await asyncio.to_thread(node_with, folder, *TYPESCRIPT)
-    shutil.copy(HERE / "client.ts", folder)
-    bin = folder / "node_modules" / ".bin"
-    generate = (str(bin / "openapi-typescript"), str(described), "-o", "api.d.ts", "--default-non-nullable=false")
-    await _run(folder, node, *generate)
-    await _run(folder, node, str(bin / "tsc"), *COMPILE)
+def expect(said: dict[str, Any]) -> None:
+    """The answers of the ten operations, whichever client asked."""
+    assert said["ready"] == "ok" and said["reads"] == [">"] and said["types"] == len(all_types())
+    assert said["same"] and said["gone"] == 204
+    assert said["read"] == said["past"] == [said["id"]]
+    assert said["refused"] == "bad_parameter"
 
-    said = json.loads(await _run(folder, node, "client.js", f"http://127.0.0.1:{edge.port}", f"job.{entity}.output"))
+
+async def test_types_generated_in_typescript_serve_a_client_by_paths(
+    edge: RunningEdge, entity: str, described: Path
+) -> None:
+    folder = described.parent
+    node = node_with_generators(folder)
+    bin = folder / "node_modules" / ".bin"
+    shutil.copy(HERE / "client_by_paths.ts", folder)
+    await run(folder, str(bin / "openapi-typescript"), "openapi.json", "-o", "api.d.ts")
+    await run(folder, str(bin / "tsc"), *STRICT, "--module", "nodenext", "client_by_paths.ts")
+
+    said = json.loads(
+        await run(folder, node, "client_by_paths.js", f"http://127.0.0.1:{edge.port}", f"job.{entity}.output")
+    )
 
     assert said["read"] == [said["id"]]
     assert (said["refused"], said["field"]) == ("bad_parameter", "limit")
 
 
-async def test_a_client_generated_in_python_calls_the_edge(
-    edge: RunningEdge, entity: str, described: Path, monkeypatch: pytest.MonkeyPatch
+async def test_functions_generated_in_typescript_are_called_by_name(
+    edge: RunningEdge, entity: str, described: Path
 ) -> None:
     folder = described.parent
-    generate = ("-m", "openapi_python_client", "generate", "--path", str(described), "--meta", "none")
-    await _run(folder, sys.executable, *generate, "--output-path", str(folder / "generated_client"))
-    monkeypatch.syspath_prepend(str(folder))
-    from generated_client import Client, models  # type: ignore[import-not-found]
-    from generated_client.api.default import (  # type: ignore[import-not-found]
-        create_session,
-        list_sessions,
-        poll_session,
-        publish_events,
+    node = node_with_generators(folder)
+    bin = folder / "node_modules" / ".bin"
+    shutil.copy(HERE / "client_by_names.ts", folder)
+    generate = ("-i", "openapi.json", "-o", "client", "-c", "@hey-api/client-fetch", "--silent")
+    await run(folder, str(bin / "openapi-ts"), *generate)
+    # As bundlers take it: the generated modules name one another without a suffix.
+    modules = ("--module", "esnext", "--moduleResolution", "bundler", "--outDir", "made")
+    await run(folder, str(bin / "tsc"), *STRICT, *modules, "client_by_names.ts")
+    (folder / "made" / "package.json").write_text('{"type": "module"}')
+    found = ("--experimental-specifier-resolution=node", "--import", "./resolve.mjs")
+    (folder / "resolve.mjs").write_text(RESOLVE)
+    script = "made/client_by_names.js"
+
+    said = json.loads(
+        await run(folder, node, *found[1:], script, f"http://127.0.0.1:{edge.port}", f"job.{entity}.output")
     )
 
-    subject = f"job.{entity}.output"
-    body = models.NewSession.from_dict({"delivery_method": "polling", "subjects": [subject]})
-    async with Client(base_url=f"http://127.0.0.1:{edge.port}") as client:
-        session = await create_session.asyncio(client=client, body=body)
-        published = await publish_events.asyncio(client=client, body=models.NewEvent.from_dict({"subject": subject}))
-        page = await poll_session.asyncio(session.session_id, client=client, wait=20.0, limit=1)
-        refused = await list_sessions.asyncio(client=client, limit=0)
+    expect(said)
+    assert said["name"] == "typescript"
 
-    assert [event.id for event in page.events] == [published.events[0].id]
-    assert (refused.code, refused.field) == ("bad_parameter", "limit")
+
+# What a bundler does: `./client` is `./client/index.js` or `./client.js`.
+RESOLVE = """
+import { register } from "node:module";
+register("data:text/javascript," + encodeURIComponent(`
+export async function resolve(name, context, next) {
+  for (const each of name.startsWith(".") ? [name, name + ".js", name + "/index.js"] : [name])
+    try { return await next(each, context); } catch (fault) { if (!/NOT_FOUND|UNSUPPORTED_DIR/.test(fault.code)) throw fault; }
+  return next(name, context);
+}`));
+"""
+
+
+async def test_functions_generated_in_python_type_check_and_are_called_by_name(
+    edge: RunningEdge, entity: str, described: Path
+) -> None:
+    folder = described.parent
+    generate = ("-m", "openapi_python_client", "generate", "--path", "openapi.json", "--meta", "none")
+    said = await run(folder, sys.executable, *generate, "--output-path", "generated_client")
+    assert "will not be generated" not in said, said
+    shutil.copy(HERE / "client_by_names.py", folder)
+    await run(folder, sys.executable, "-m", "mypy", "--cache-dir", ".mypy", "--strict", "client_by_names.py")
+
+    called = await run(
+        folder, sys.executable, "client_by_names.py", f"http://127.0.0.1:{edge.port}", f"job.{entity}.output"
+    )
+
+    answers = json.loads(called)
+    expect(answers)
+    assert answers["name"] == "python"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge.app import openapi
 from edge.http.openapi.names import descriptions, in_path, operation_id, summary_and_description
+from edge.http.openapi.operation import Operation
 
 # The names that are promised: a client that was generated earlier keeps its functions' names.
 PROMISED = Path(__file__).parent / "operations.txt"
@@ -48,11 +49,12 @@ def test_no_description_is_of_an_operation_that_is_gone() -> None:
 
 
 def test_a_summary_ends_at_its_first_semicolon_or_colon() -> None:
-    assert summary_and_description("Cancel it; what was sent stays sent", "none") == (
+    tail = Operation("Cancel it; what was sent stays sent", ())
+    assert summary_and_description(tail, "none") == ("Cancel it", "What was sent stays sent. ")
+    assert summary_and_description(Operation("Cancel it", (), description="At once."), "none") == (
         "Cancel it",
-        "What was sent stays sent. ",
+        "At once.",
     )
-    assert summary_and_description("Cancel it", "none") == ("Cancel it", "")
 
 
 def test_a_second_address_of_a_handler_has_a_name_of_its_own() -> None:

@@ -88,3 +88,23 @@ def test_a_request_s_defaults_are_said_in_words_at_any_depth() -> None:
         "rate": {"type": "number", "description": "A second. Default: 5."},
         "n": {"description": "Default: null."},
     }
+
+
+class Things(msgspec.Struct):
+    """Things."""
+
+    things: list[Any]
+
+
+class Wish(msgspec.Struct):
+    """A wish."""
+
+    wish: Things
+
+
+def test_no_component_is_called_as_one_of_its_fields_and_an_array_says_of_what() -> None:
+    _, found = components([Wish])
+
+    assert set(found) == {"ThingsList", "WishResource"}
+    assert found["WishResource"]["properties"]["wish"] == {"$ref": "#/components/schemas/ThingsList"}
+    assert found["ThingsList"]["properties"]["things"] == {"type": "array", "items": {}}

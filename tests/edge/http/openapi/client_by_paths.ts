@@ -1,4 +1,4 @@
-// Creates a session, publishes an event and polls it, by the types that are generated from the OpenAPI document.
+// Asks by paths, through openapi-fetch, with the types that openapi-typescript makes of the document by default.
 import createClient from "openapi-fetch";
 import type { components, paths } from "./api.js";
 
