@@ -29,6 +29,7 @@ export function show(element, visible) {
 }
 
 const ICONS = {
+  api: ["M9 4c-3 0-3 2-3 4s0 4-2.5 4C6 12 6 14 6 16s0 4 3 4", "M15 4c3 0 3 2 3 4s0 4 2.5 4C18 12 18 14 18 16s0 4-3 4"],
   camera: ["M3 7h3l2-2h8l2 2h3v12H3z", "M12 16.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7z"],
   render: ["M12 3l8 4.5v9L12 21l-8-4.5v-9z", "M12 12l8-4.5M12 12v9M12 12L4 7.5"],
   runs: ["M4 6h10M4 12h16M4 18h7"],

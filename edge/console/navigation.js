@@ -16,6 +16,8 @@ export function navigation(root, store) {
     links.set(place.name, { link, mark });
     return h(at < FIRST ? "li.first" : "li", {}, link);
   }));
+  // A page of its own, under another policy.
+  list.append(h("li", {}, h("a.place-link", { href: "/docs", title: "API explorer" }, icon("api"), h("span.name", {}, "API"))));
   root.append(list, more);
 
   const open = (wish) => {

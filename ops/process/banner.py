@@ -68,7 +68,7 @@ def hints(
         rights = " --read '>' --publish '>' --operate"
         rows.append(("a token", f"export CALLBOARD_TOKEN=$({command('token', rights)})"))
     if edge:
-        rows.append(("open", f"{edge}/"))
+        rows += [("open", f"{edge}/"), ("API", f"{edge}/docs")]
         # A page that wants a token asks for it; a picture has no place to type one.
         if not keys.configured:
             cameras = configured_cameras(settings) or ({CAMERA: CameraPlace("main", "")} if CAMERA in cast else {})

@@ -35,6 +35,14 @@ async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
     await asyncio.to_thread(tree.__exit__, None, None, None)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def open_one(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCallboard]:
+    """A Callboard without keys."""
+    tree, started = await running(tmp_path_factory.mktemp("open"))
+    yield started
+    await asyncio.to_thread(tree.__exit__, None, None, None)
+
+
 def elsewhere(page: Page, here: str) -> list[str]:
     """The requests of a page that are not to its own server."""
     found: list[str] = []
@@ -135,3 +143,11 @@ async def test_the_pages_have_no_serious_fault_of_accessibility_and_fit(
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert await serious(page) == []
     await context.close()
+
+
+async def test_the_console_leads_to_the_explorer(tab: Tab, open_one: RunningCallboard) -> None:
+    await tab.page.goto(open_one.url)
+    await tab.page.get_by_role("link", name="API", exact=True).click()
+
+    await tab.page.get_by_role("heading", name="Callboard", level=1).wait_for()
+    assert tab.page.url == f"{open_one.url}/docs"
