@@ -32,6 +32,7 @@ def test_commands_name_a_folder_that_is_not_the_usual_one(folder: Path) -> None:
     rows = dict(hints(made(), ["edge", "agent", "camera"], folder, "http://127.0.0.1:8000", "nats://n", "sess_1"))
 
     assert f"--data-dir {folder}" in rows["follow"] and f"--data-dir {folder}" in rows["a job"]
+    assert rows["API"] == "http://127.0.0.1:8000/docs"
     assert rows["camera"] == "http://127.0.0.1:8000/cameras/main/mjpeg"
     assert rows["events"] == "curl -N 'http://127.0.0.1:8000/callbacks/sessions/sess_1/sse?last=5'"
     assert "a token" not in rows

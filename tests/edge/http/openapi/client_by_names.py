@@ -19,7 +19,7 @@ from generated_client.api.sessions import (
 from generated_client.api.system import check_readiness
 from generated_client.models import (
     CreatedSession,
-    EventTypesList,
+    EventTypes,
     Me,
     NewEvent,
     NewSession,
@@ -39,7 +39,7 @@ def main(address: str, subject: str) -> None:
     ready = check_readiness.sync(client=client)
     me = read_me.sync(client=client)
     types = list_schemas.sync(client=client)
-    assert isinstance(ready, Readyz) and isinstance(me, Me) and isinstance(types, EventTypesList)
+    assert isinstance(ready, Readyz) and isinstance(me, Me) and isinstance(types, EventTypes)
     body = NewSession(delivery_method=NewSessionDeliveryMethod.POLLING, subjects=[subject])
     created = create_session.sync(client=client, body=body)
     assert isinstance(created, CreatedSession), created
