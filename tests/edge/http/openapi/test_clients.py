@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -108,9 +109,12 @@ async def test_functions_generated_in_python_type_check_and_are_called_by_name(
     folder = described.parent
     generate = ("-m", "openapi_python_client", "generate", "--path", "openapi.json", "--meta", "none")
     said = await run(folder, sys.executable, *generate, "--output-path", "generated_client")
-    assert "will not be generated" not in said, said
+    # The generator knows no SDP.
+    left_out = re.findall(r"parsing (\S+ \S+) within \w+. Endpoint will not be generated", said)
+    assert left_out == ["POST /cameras/{entity}/whep", "PATCH /cameras/{entity}/whep/{peer}"]
     shutil.copy(HERE / "client_by_names.py", folder)
-    await run(folder, sys.executable, "-m", "mypy", "--cache-dir", ".mypy", "--strict", "client_by_names.py")
+    strict = ("--strict", "--no-warn-redundant-casts", "--cache-dir", ".mypy")
+    await run(folder, sys.executable, "-m", "mypy", *strict, "client_by_names.py")
 
     called = await run(
         folder, sys.executable, "client_by_names.py", f"http://127.0.0.1:{edge.port}", f"job.{entity}.output"

@@ -38,11 +38,11 @@ async def test_openapi_describes_the_commands_of_an_octane(edge: Any) -> None:
     http: httpx.AsyncClient = edge.http
     document = (await http.get("/openapi.json")).json()
 
-    answer = document["components"]["schemas"]["Commands"]["properties"]["commands"]
+    answer = document["components"]["schemas"]["CommandsList"]["properties"]["commands"]
     names = {each["name"] for each in answer["examples"][0]}
     assert {"start", "set_region", "orbit", "pick", "save_image"} <= names
     assert document["paths"]["/commands"]["get"]["responses"]["200"]["content"]["application/json"]["schema"] == {
-        "$ref": "#/components/schemas/Commands"
+        "$ref": "#/components/schemas/CommandsList"
     }
 
 
