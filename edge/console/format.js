@@ -80,8 +80,10 @@ export function summary(data) {
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** The command that publishes this event once more. */
-export function curl(event, base) {
-  const body = JSON.stringify({ subject: event.subject, type: event.event_type, data: event.data });
-  return `curl -X POST ${quoted(`${base}/events`)} -H 'Content-Type: application/json' -d ${quoted(body)}`;
+/** The command that publishes this event once more; where a token is needed it is taken from the environment. */
+export function curl(event, base, token = null) {
+  const { subject, event_type: type, data, key, cause } = event;
+  const body = JSON.stringify({ subject, type, data, ...(key && { key }), ...(cause && { cause }) });
+  const proof = token ? `-H "Authorization: Bearer $CALLBOARD_TOKEN" ` : "";
+  return `curl -X POST ${quoted(`${base}/events`)} ${proof}-H 'Content-Type: application/json' -d ${quoted(body)}`;
 }

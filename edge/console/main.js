@@ -13,7 +13,9 @@ import { PLACES, addressOf } from "./places.js";
 import { Reach } from "./reach.js";
 import { Router } from "./router.js";
 import { WANTS_TOKEN } from "./standing.js";
-import { Store } from "./store.js";
+import { STATES, Store } from "./store.js";
+// Written by the server, from its catalogue of event types.
+import { OUTPUT } from "./types.js";
 import { barView } from "./views/bar.js";
 
 // What a fresh page shows of the past.
@@ -33,7 +35,8 @@ if (handed) {
 const MOVED = { "#viewport": "renders", "#camera-view": "cameras" };
 if (location.pathname === "/" && MOVED[location.hash]) history.replaceState(null, "", addressOf(MOVED[location.hash]) + location.hash);
 
-const client = connect(location.origin, { last: HISTORY, token: sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT) });
+// What the frame and its lists need. The place of the events asks for all of them, while it is open.
+const client = connect(location.origin, { types: [...new Set([...STATES, ...OUTPUT.keys()])], last: HISTORY, token: sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT) });
 const store = new Store(() => client.clock.now());
 setClock(() => client.clock.now());
 

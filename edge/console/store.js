@@ -16,9 +16,13 @@ const KEPT_RUNS = 200;
 const KEPT_ALERTS = 100;
 const ALERT_STATES = new Set(["firing", "acknowledged", "snoozed", "dismissed", "resolved"]);
 const KEPT_LINES = 200;
+
 /** The events that say how a camera is, and those that say how an Octane is. */
 const CAMERA_PARTS = new Set(["state", "statistics", "controls", "recording"]);
 const OCTANE_PARTS = new Set(["state", "statistics", "controls", "render_failure"]);
+
+/** The types of events that say how something is. */
+export const STATES = [...new Set([...CAMERA_PARTS, ...OCTANE_PARTS, ...ALERT_STATES])];
 
 export const TERMINAL = OUTCOMES;
 

@@ -6,6 +6,9 @@ const placeOf = (cursor) => {
   return { epoch, sequence };
 };
 
+/** The place in the stream that a cursor names, as a number. */
+export const sequenceOf = (cursor) => Number.parseInt(placeOf(cursor).sequence, 16);
+
 /** Whether a cursor lies behind another. One of another epoch, another life of the stream, always does. */
 export function follows(next, last) {
   if (!last) return true;

@@ -6,7 +6,7 @@ import { h, icon } from "../dom.js";
 const TYPED = 300;
 
 /**
- * `fields` are `{ name, label, kind: "search" | "text" | "select" | "flag", options, placeholder, wide }`; `changed(values)` is
+ * `fields` are `{ name, label, kind: "search" | "text" | "time" | "select" | "flag", options, placeholder, wide }`; `changed(values)` is
  * called when one was changed. Returns `{ element, values, set(values), field(name) }`; an empty value is "".
  */
 export function filterBar(fields, changed) {
@@ -45,6 +45,11 @@ function control(field, inputs, tell, later) {
     const input = h("input", { type: "checkbox", name, onchange: tell });
     inputs.set(name, input);
     return h("label.flag", {}, input, h("span", {}, label));
+  }
+  if (kind === "time") {
+    const input = h("input", { type: "datetime-local", name, step: 1, "aria-label": label, title: label, onchange: tell });
+    inputs.set(name, input);
+    return h("label.time-field", {}, h("span", {}, label), input);
   }
   const search = kind === "search";
   const input = h("input", { type: search ? "search" : "text", name, placeholder, "aria-label": label, title: label, autocomplete: "off", spellcheck: "false", oninput: later, onchange: tell });

@@ -1,8 +1,415 @@
-/** The place of the events: the stream, with filters and search. */
+/** The place of the events: the whole stream that is kept, searched, filtered, compared, and live. */
 
-import { hosted } from "../parts/hosted.js";
-import { streamView } from "../views/stream.js";
+import { h, icon, say, show } from "../dom.js";
+import { number, short } from "../format.js";
+import { query } from "../../client/http.js";
+import { sequenceOf } from "../../client/cursor.js";
+import { filterBar } from "../parts/filters.js";
+import { loading, sentence } from "../parts/states.js";
+import { absence } from "../views/absence.js";
+import { panel } from "../views/panel.js";
+import { eventById } from "./events/chain.js";
+import { Chips } from "./events/chips.js";
+import { detailPanel } from "./events/detail.js";
+import { foot } from "./events/foot.js";
+import { RowList } from "./events/list.js";
+import { EventLog } from "./events/log.js";
+import { Pace } from "./events/pace.js";
+import { FIELDS, Filter } from "./events/query.js";
+
+// Rows from an end at which more are read.
+const NEAR = 60;
+// What is held back while the list is paused; beyond that only the number of them is.
+const WAITING = 5_000;
+// A tab that is not looked at reads on for so long (ms).
+const RESTING = 10_000;
+// What is asked of the server where this page cannot keep up: the newest of each key, in so many writes a second.
+const LESS = { conflate: true, max_rate: 5 };
+const REFRESH = 500;
+
+const local = (iso) => {
+  const date = new Date(iso);
+  return Number.isNaN(date.getTime()) ? "" : new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+};
+
+class EventsView {
+  #context;
+  #filter = new Filter();
+  #subscription = null;
+  #pending = [];
+  #waiting = [];
+  #held = 0;
+  #paused = false;
+  #stuck = true;
+  #less = false;
+  #overrun = false;
+  #frame = 0;
+  #fault = null;
+  #unseen = 0;
+  #marked = null;
+  #resting = null;
+  #life = new AbortController();
+  #timer;
+  title = "Events";
+
+  constructor(context, params) {
+    this.#context = context;
+    this.log = new EventLog((asked) => context.client.get(`/events${query(asked)}`), (what, count) => this.#told(what, count));
+    this.pace = new Pace(() => this.#shed());
+    this.#build();
+    const { signal } = this.#life;
+    document.addEventListener("keydown", (press) => this.#key(press), { signal });
+    document.addEventListener("visibilitychange", () => this.#look(), { signal });
+    this.#timer = setInterval(() => this.#tell(), REFRESH);
+    this.ends = [context.store.watch("events", () => this.#tell()), context.client.onState(({ phase }) => this.#connected(phase))];
+    this.update(params);
+    globalThis.callboard.events = this;
+  }
+
+  #build() {
+    const { base } = this.#context.client;
+    this.element = h("div.hosted", {});
+    const root = h("section.panel.stream", { id: "stream", "aria-labelledby": "stream-title" });
+    const { badges, tools, body } = panel(root, "stream", "Events");
+    this.total = h("span.badge.quiet");
+    this.rate = h("span.rate.faint", { title: "Events a second, of those that this list asks for" });
+    this.hold = h("button.tool.wide", { type: "button", "aria-pressed": "false", title: "Press p to pause", onclick: () => this.pause(!this.#paused) });
+    this.empty = absence("stream", {
+      title: "No event has come yet",
+      explanation: "Publish one and see it arrive, here and at every other subscriber.",
+      command: `curl -X POST ${base}/events -H 'Content-Type: application/json' -d '{"subject":"agent.hello.progress","type":"progress","data":{"progress":0.5,"message":"Hello"}}'`,
+    });
+    badges.append(this.total, this.empty.badge);
+    tools.append(this.rate, this.hold);
+    this.bar = filterBar([
+      { name: "q", label: "Search events", kind: "search", placeholder: "Search all text", wide: true },
+      { name: "subject", label: "Subject pattern", placeholder: "Subject: job.>, *.*.state" },
+      { name: "type", label: "Event types", placeholder: "Type: progress, error" },
+      { name: "filter", label: "Filter in CEL", placeholder: "CEL: data.progress > 0.5", wide: true },
+      { name: "since", label: "From", kind: "time" },
+      { name: "demo", label: "Demo statistics", kind: "flag" },
+    ], (values) => this.#refilter({ ...values, since: values.since && new Date(values.since).toISOString() }));
+    this.refused = h("p.refused", { role: "alert", hidden: true });
+    this.chips = new Chips((type) => this.#toggle(type));
+    this.foot = foot({ further: () => this.log.back(), jump: (sequence) => this.#jump(sequence), curl: () => this.#curl() });
+    this.rows = new RowList({ entries: () => this.log.entries, choose: (entry) => this.#choose(entry), moved: () => this.#moved() });
+    this.caption = h("span");
+    this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => this.follow() }, icon("down"), this.caption);
+    this.none = h("div.nothing", { hidden: true }, h("p", {}, "No event matches."), h("button.quiet", { type: "button", onclick: () => this.#clear() }, "Clear the filter"));
+    this.wait = loading("events");
+    this.slowed = h("p.slowed", { role: "status", hidden: true }, icon("info"), h("span"), h("button.quiet", { type: "button", onclick: () => this.#more() }, "Ask for all"));
+    this.detail = detailPanel({
+      base,
+      token: () => this.#context.client.token,
+      ask: (asked) => this.#context.client.get(`/events${query(asked)}`),
+      close: () => this.#choose(null),
+      only: (values) => this.#refilter({ ...this.#filter.values, ...values }),
+      onward: (event) => this.#go([], { ...this.#filter.values, since: "", from: event.cursor }),
+      around: (event) => this.#go([event.cursor], {}),
+      open: (event) => this.#go([event.cursor], {}),
+      mark: (event) => this.#mark(event),
+      marked: () => this.#marked,
+      link: (event) => new URL(this.#context.addressOf("events", [event.cursor]), location.href).href,
+    });
+    const column = h("div.column", {}, this.rows.element, ...this.empty.elements, this.none, this.wait, this.jump, this.foot.element);
+    body.append(this.bar.element, this.refused, this.slowed, this.chips.element, h("div.beside", {}, column, this.detail.element));
+    this.element.append(root);
+  }
+
+  close() {
+    this.#life.abort();
+    clearInterval(this.#timer);
+    clearTimeout(this.#resting);
+    cancelAnimationFrame(this.#frame);
+    this.#leave();
+    for (const end of this.ends) end();
+    delete globalThis.callboard.events;
+  }
+
+  /** Another address: a filter, an event (its cursor or id), or a place to begin at. */
+  update({ path: [named], query: asked }) {
+    const values = Object.fromEntries(FIELDS.map((name) => [name, asked.get(name) ?? ""]));
+    this.#filter = new Filter(values);
+    this.bar.set({ ...values, since: values.since && local(values.since) });
+    const cursor = [asked.get("from"), named].find((each) => each && /^1-/.test(each));
+    const id = asked.get("id") ?? (named && !cursor ? named : null);
+    if (id) return this.#openById(id);
+    const at = cursor ? sequenceOf(cursor) : null;
+    return this.#open({ sequence: Number.isFinite(at) ? at - (asked.get("from") ? 1 : 0) : null, since: this.#filter.since || null }, named ? at : null);
+  }
+
+  async #openById(id) {
+    const event = await eventById((asked) => this.#context.client.get(`/events${query(asked)}`), id).catch(() => null);
+    if (event) return this.#go([event.cursor], {}, true);
+    this.#context.toast(`No event with the id ${id} is kept.`, "warn");
+    return this.#open({}, null);
+  }
+
+  async #open(place, chosen = null) {
+    this.#leave();
+    this.#fault = null;
+    this.chips.clear();
+    this.#stuck = place.sequence === null && !place.since;
+    this.#unseen = 0;
+    this.rows.chosen = this.rows.current = null;
+    show(this.wait, true);
+    this.#tell();
+    await this.log.open(this.#filter, place);
+    show(this.wait, false);
+    this.#subscribe();
+    if (chosen !== null) {
+      const entry = this.log.entries[this.log.find(chosen)];
+      if (entry) this.#choose(entry, true);
+    } else if (this.#stuck) this.rows.foot();
+    this.#tell();
+  }
+
+  #told(what, count) {
+    if (what === "fault") this.#fault = count;
+    else this.#fault = null;
+    const { entries } = this.log;
+    if (what === "reset") this.rows.element.scrollTop = 0;
+    if (what === "back") {
+      this.chips.count(entries.slice(0, count));
+      if (this.#stuck) this.rows.foot();
+      else this.rows.shift(count);
+    }
+    if (what === "ahead") {
+      if (count) this.chips.count(entries.slice(-count));
+      if (this.log.live) this.#subscribe();
+      this.rows.draw();
+    }
+    // A view that is not full has room for more.
+    if (what === "back" && entries.length * this.rows.height < this.rows.element.clientHeight && !this.log.atStart && !this.#filter.wanted && count) this.log.back();
+    this.#tell();
+  }
+
+  // What comes from now on, behind the last one that is here.
+  #subscribe() {
+    this.#leave();
+    if (!this.log.live || document.hidden || this.#fault) return;
+    const { client } = this.#context;
+    const read = { ...this.#filter.live(), ...(this.#less ? LESS : {}), cursor: this.log.before(this.log.to + 1) };
+    this.#subscription = client.subscribe(read, (event) => this.#take(event));
+    this.#subscription.onNotice(({ control }) => {
+      if (control === "gap") this.#note("Events are missing here: they were no longer kept when this page came back for them.", "bad");
+    });
+    this.#subscription.onState(({ phase, code, reason }) => {
+      if (phase === "refused") this.#fault = Object.assign(new Error(reason), { status: 403, code });
+    });
+  }
+
+  #leave() {
+    this.#subscription?.close();
+    this.#subscription = null;
+    this.#pending = [];
+  }
+
+  #take(event) {
+    this.pace.count(1, Date.now());
+    // A page that draws nothing keeps no heap of what it should have drawn: it reads on from where its list ends.
+    if (this.#pending.length >= WAITING) {
+      this.#leave();
+      this.#overrun = true;
+    }
+    this.#pending.push(event);
+    this.#frame ||= requestAnimationFrame((now) => this.#drawFrame(now));
+  }
+
+  /** All that came since the last frame, in one go. */
+  #drawFrame(now) {
+    this.#frame = 0;
+    const began = performance.now();
+    const events = this.#pending;
+    this.#pending = [];
+    if (this.#overrun) return this.#catchUp();
+    if (this.#paused) {
+      this.#held += events.filter((event) => this.#filter.takes(event)).length;
+      if (this.#waiting.length < WAITING) this.#waiting.push(...events);
+      return;
+    }
+    const { added, cut } = this.log.push(events);
+    this.chips.count(this.log.entries.slice(this.log.entries.length - added));
+    if (this.#stuck) this.rows.foot();
+    else if (cut) this.rows.shift(-cut);
+    else {
+      this.#unseen += added;
+      this.rows.draw();
+    }
+    const work = performance.now() - began;
+    // By the next frame layout and painting have had their turn, and are counted too.
+    requestAnimationFrame((next) => this.pace.frame(next - now, work));
+  }
+
+  // More came than was kept: the list goes on by pages from where it ends.
+  #catchUp() {
+    this.#overrun = false;
+    this.log.live = false;
+    this.#leave();
+    this.log.ahead();
+  }
+
+  #note(text, tone) {
+    this.log.note(text, tone);
+    if (this.#stuck) this.rows.foot();
+    else this.rows.draw();
+  }
+
+  #shed() {
+    if (this.#less) return;
+    this.#less = true;
+    this.#note("From here on the server leaves out events that newer ones supersede: this page could not keep up.", "warn");
+    this.#subscribe();
+    this.#tell();
+  }
+
+  #more() {
+    this.#less = false;
+    this.#subscribe();
+    this.#tell();
+  }
+
+  // A tab that nobody looks at rests; when it is looked at again it goes on where it was, or at the newest.
+  #look() {
+    clearTimeout(this.#resting);
+    if (document.hidden) this.#resting = setTimeout(() => this.#leave(), RESTING);
+    else if (!this.#subscription && this.log.live) {
+      this.log.live = false;
+      if (this.#stuck) this.#open({ sequence: null, since: null });
+      else this.log.ahead();
+    }
+  }
+
+  #connected(phase) {
+    if (phase === "live") {
+      if (this.left) this.#note(`Connected again after ${((Date.now() - this.left) / 1000).toFixed(1)} s, resumed where it broke off.`, "info");
+      this.left = 0;
+      if (this.#fault) this.#open({ sequence: null, since: this.#filter.since || null });
+    } else if ((phase === "waiting" || phase === "offline") && !this.left && this.log.entries.length) {
+      this.left = Date.now();
+      this.#note(`Connection lost: ${this.#context.client.state.reason}.`, "warn");
+    }
+  }
+
+  #moved() {
+    this.#stuck = this.log.live && this.rows.atFoot;
+    if (this.#stuck) this.#unseen = 0;
+    const { top, element, height } = this.rows;
+    if (top < NEAR) this.log.back();
+    if (!this.log.live && top + element.clientHeight / height > this.log.entries.length - NEAR) this.log.ahead();
+    this.#tell();
+  }
+
+  follow() {
+    if (this.#paused) this.pause(false);
+    if (!this.log.live) return this.#go([], { ...this.#filter.values, since: "" });
+    this.#stuck = true;
+    this.#unseen = 0;
+    this.rows.foot();
+    return this.#tell();
+  }
+
+  pause(wish) {
+    this.#paused = wish;
+    if (!wish) {
+      if (this.#waiting.length >= WAITING) this.#catchUp();
+      else this.#pending.unshift(...this.#waiting);
+      this.#waiting = [];
+      this.#held = 0;
+      this.#frame ||= requestAnimationFrame((now) => this.#drawFrame(now));
+    }
+    this.#tell();
+  }
+
+  #jump(sequence) {
+    this.#go([this.log.before(sequence + 1)], this.#filter.values);
+  }
+
+  #go(path, values, replace = false) {
+    this.#context.navigate(this.#context.addressOf("events", path, values), { replace });
+  }
+
+  #refilter(values) {
+    this.#go([], Object.fromEntries(FIELDS.map((name) => [name, values[name]])), true);
+  }
+
+  #clear() {
+    this.#go([], { demo: this.#filter.demo ? "1" : "" });
+  }
+
+  #mark(event) {
+    this.#marked = event;
+    this.rows.marked = event;
+    this.rows.draw();
+    this.detail.redraw();
+    this.#context.toast("Marked. Choose another event to compare it with this one.", "info");
+  }
+
+  #choose(entry, scroll = false) {
+    const again = entry && entry === this.rows.chosen && !scroll;
+    const chosen = again ? null : entry;
+    this.rows.chosen = chosen?.event ? chosen : null;
+    this.detail.open(this.rows.chosen?.event ?? null);
+    if (chosen) {
+      this.#stuck = false;
+      this.rows.current = chosen;
+      if (scroll) this.rows.show(this.log.entries.indexOf(chosen), true);
+    }
+    this.rows.draw();
+    this.#tell();
+    if (!chosen && this.rows.current) this.rows.focus(this.rows.current);
+  }
+
+  #key(press) {
+    if (press.ctrlKey || press.metaKey || press.altKey || document.querySelector("dialog[open]")) return;
+    if (press.key === "Escape" && this.detail.event && !press.target.matches("input")) return this.#choose(null);
+    if (press.target.matches?.("input, select, textarea")) return;
+    if (press.key === "p") this.pause(!this.#paused);
+    else if (press.key === "f") this.bar.field("q").focus();
+  }
+
+  #curl() {
+    const { client } = this.#context;
+    const asked = { ...this.#filter.query(), ...(this.#filter.since ? { since: this.#filter.since } : { last: 100 }) };
+    return `curl ${client.token ? '-H "Authorization: Bearer $CALLBOARD_TOKEN" ' : ""}'${client.base}/events${query(asked).replaceAll("'", "%27")}'`;
+  }
+
+  #tell() {
+    const { log, rows } = this;
+    const shown = log.entries.length;
+    this.hold.setAttribute("aria-pressed", String(this.#paused));
+    if (this.said !== this.#paused) this.hold.replaceChildren(icon(this.#paused ? "play" : "pause"), h("span", {}, this.#paused ? "Resume" : "Pause"));
+    this.said = this.#paused;
+    say(this.total, this.#paused ? `paused, ${number(this.#held)} waiting` : log.live ? `${number(shown)} here` : `${number(shown)} of the past`);
+    show(this.total, shown > 0 || this.#paused);
+    const rate = this.pace.rate(Date.now());
+    say(this.rate, log.live ? `${short(rate)}/s` : "");
+    const bad = this.#fault?.status >= 400 && ![401, 403, 503].includes(this.#fault.status) ? this.#fault : null;
+    show(this.refused, Boolean(bad));
+    say(this.refused, bad ? sentence(bad.message) : "");
+    this.bar.field("filter").setAttribute("aria-invalid", String(bad?.code === "bad_filter"));
+    this.bar.field("subject").setAttribute("aria-invalid", String(bad?.code === "bad_pattern"));
+    show(this.slowed, this.#less);
+    say(this.slowed.children[1], "This page could not keep up, so it asked the server for less: the newest event of each key, five times a second.");
+    this.chips.tell(this.#filter.types, shown);
+    const loadingNow = !this.wait.hidden || log.busy.back;
+    const situation = this.#context.store.situation("events");
+    this.empty.tell(situation, shown === 0 && !loadingNow && !bad && (!this.#filter.narrows || Boolean(situation)));
+    show(this.none, shown === 0 && !loadingNow && !bad && this.#filter.narrows && !situation);
+    show(rows.element, shown > 0);
+    show(this.jump, (this.#unseen > 0 && !this.#stuck) || (!log.live && shown > 0) || (this.#paused && this.#held > 0));
+    say(this.caption, log.live || this.#paused ? `${number(this.#paused ? this.#held : this.#unseen)} new` : "Go to now");
+    this.foot.tell(log, this.#stuck ? log.newest : (log.entries[rows.top]?.sequence ?? log.to));
+  }
+
+  #toggle(type) {
+    const { types, values } = this.#filter;
+    const next = !type ? [] : types.includes(type) ? types.filter((each) => each !== type) : [...types, type];
+    this.#refilter({ ...values, type: next.join(",") });
+  }
+}
 
 export default {
-  open: hosted({ id: "stream", classes: "stream", make: (root, { store, client }) => streamView(root, store, client) }),
+  styles: ["/console/places/events.css"],
+  open: (context, params) => new EventsView(context, params),
 };

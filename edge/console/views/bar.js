@@ -1,7 +1,7 @@
-/** The page's top bar: the name, the rate of the stream, and how this page is connected. */
+/** The page's top bar: the name, what finds anything, and how this page is connected. */
 
-import { copyButton, h, icon, say, show, sparkline } from "../dom.js";
-import { milliseconds, number, short } from "../format.js";
+import { copyButton, h, icon, say, show } from "../dom.js";
+import { milliseconds, number } from "../format.js";
 
 const NAMES = { websocket: "WebSocket", sse: "SSE", polling: "Long poll" };
 const PHASES = {
@@ -18,8 +18,6 @@ const PHASES = {
 
 /** `find()` opens the palette, `signOut()` forgets the token, `now()` says how the connection stands: see banner.js. */
 export function barView(root, store, client, { find, signOut, now }) {
-  const rate = h("span.value");
-  const spark = sparkline();
   const phase = h("span.phase", { role: "status" });
   const detail = h("span.detail");
   const facts = h("dl.facts");
@@ -48,7 +46,6 @@ export function barView(root, store, client, { find, signOut, now }) {
   root.append(
     h("h1.brand", {}, h("a", { href: "/", "aria-label": "Callboard" }, logo, h("span.word", {}, "Callboard"))),
     h("button.find", { type: "button", title: "Find anything (Ctrl-K or /)", onclick: find }, icon("search"), h("span.word", {}, "Find anything"), h("kbd", { "aria-hidden": "true" }, "Ctrl K")),
-    h("div.pulse", { title: "Events a second over the last five seconds; the line is the last minute" }, spark.element, rate, h("span.unit", {}, h("span.long", {}, "events"), "/s")),
     h("div.connection", {}, pill, drop));
 
   const fact = (name, value) => [h("dt", {}, name), h("dd", {}, value)];
@@ -68,9 +65,6 @@ export function barView(root, store, client, { find, signOut, now }) {
     ].flat());
   };
   const draw = () => {
-    const { history, perSecond } = store.rate();
-    say(rate, short(perSecond));
-    spark.draw(history);
     const { state } = client;
     show(leave, Boolean(client.token));
     const { kind } = now();

@@ -1,0 +1,164 @@
+/** Shows rows of one height, as many as fit: their elements are made once and get other texts when the list moves. */
+
+import { h } from "../../dom.js";
+import { clock } from "../../format.js";
+
+const BESIDE = 6;
+const SUMMARY = 260;
+
+/** One line of what an event's data hold, as one text: elements for each key would cost more than the rest of the row. */
+function summaryOf(data) {
+  let line = "";
+  for (const key in data) {
+    const value = data[key];
+    if (value === null || value === "") continue;
+    const text = typeof value === "number" ? String(Math.round(value * 1e4) / 1e4) : typeof value === "string" ? value : JSON.stringify(value);
+    line += `${line && "  "}${key} ${text.length > 120 ? `${text.slice(0, 120)}…` : text}`;
+    if (line.length > SUMMARY) break;
+  }
+  return line;
+}
+
+class Row {
+  #shown = null;
+
+  constructor() {
+    this.time = h("span.time");
+    this.type = h("span.type");
+    this.subject = h("span.subject");
+    this.summary = h("span.summary");
+    this.button = h("button.event", { type: "button", tabindex: -1 }, this.time, this.type, this.subject, this.summary);
+    this.element = h("li", {}, this.button);
+  }
+
+  draw(entry, index, height, chosen, marked) {
+    const { element } = this;
+    element.style.transform = `translateY(${index * height}px)`;
+    this.button.setAttribute("aria-pressed", String(chosen));
+    element.classList.toggle("marked", marked);
+    if (this.#shown === entry) return;
+    this.#shown = entry;
+    element.entry = entry;
+    const { event } = entry;
+    element.className = event ? "" : `note ${entry.tone}`;
+    element.classList.toggle("marked", marked);
+    element.dataset.domain = event ? event.subject.slice(0, event.subject.indexOf(".")) : "";
+    element.dataset.id = event?.id ?? "";
+    element.dataset.cursor = event?.cursor ?? "";
+    this.button.disabled = !event;
+    entry.line ??= event ? summaryOf(event.data) : entry.note;
+    this.time.textContent = clock(entry.at);
+    this.type.textContent = event?.event_type ?? "";
+    this.subject.textContent = event?.subject ?? "";
+    this.summary.textContent = entry.line;
+  }
+}
+
+export class RowList {
+  #rows = [];
+  current = null;
+
+  /** `entries()` are what is shown; `choose(entry)` is called where one is opened; `moved()` when the reader has scrolled. */
+  constructor({ entries, choose, moved }) {
+    this.entries = entries;
+    this.list = h("ol.events", { "aria-label": "Events, oldest first" });
+    this.element = h("div.scroll", { tabindex: -1 }, this.list);
+    this.chosen = null;
+    this.marked = null;
+    this.height = 24;
+    this.element.addEventListener("scroll", () => {
+      this.draw();
+      moved();
+    }, { passive: true });
+    this.list.addEventListener("click", ({ target }) => {
+      const line = target.closest("button.event");
+      if (line) choose(line.parentElement.entry);
+    });
+    this.list.addEventListener("focusin", ({ target }) => target.matches("button.event") && (this.current = target.parentElement.entry));
+    this.list.addEventListener("keydown", (press) => this.#key(press));
+    new ResizeObserver(() => {
+      this.height = matchMedia("(max-width: 720px)").matches ? 58 : 24;
+      this.draw();
+    }).observe(this.element);
+  }
+
+  get atFoot() {
+    const { scrollTop, clientHeight, scrollHeight } = this.element;
+    return scrollTop + clientHeight >= scrollHeight - this.height;
+  }
+
+  get top() {
+    return Math.floor(this.element.scrollTop / this.height);
+  }
+
+  /** Places rows where they are seen. */
+  draw() {
+    const entries = this.entries();
+    const { element, list, height } = this;
+    list.style.height = `${entries.length * height}px`;
+    const from = Math.max(0, Math.floor(element.scrollTop / height) - BESIDE);
+    const to = Math.min(entries.length, Math.ceil((element.scrollTop + element.clientHeight) / height) + BESIDE);
+    while (this.#rows.length < to - from) {
+      const row = new Row();
+      this.#rows.push(row);
+      list.append(row.element);
+    }
+    // A row keeps its place in the ring, so that scrolling by one changes one.
+    const size = this.#rows.length;
+    for (let index = from; index < from + size; index += 1) {
+      const row = this.#rows[index % size];
+      const entry = index < to ? entries[index] : null;
+      row.element.hidden = !entry;
+      if (!entry) continue;
+      row.draw(entry, index, height, entry === this.chosen, entry.event === this.marked && this.marked !== null);
+      row.button.tabIndex = entry === this.current ? 0 : -1;
+    }
+    this.#reachable(entries);
+  }
+
+  // One stop for the tab key; from there the arrows go from event to event.
+  #reachable(entries) {
+    const shown = this.#rows.filter(({ element }) => !element.hidden);
+    if (shown.some(({ button }) => button.tabIndex === 0)) return;
+    const first = shown.find(({ element }) => element.entry === entries[this.top]) ?? shown.find(({ element }) => element.entry.event);
+    if (first) first.button.tabIndex = 0;
+  }
+
+  foot() {
+    this.element.scrollTop = this.element.scrollHeight;
+    this.draw();
+  }
+
+  /** Keeps what is seen where it is, after `count` rows were added (or, negative, cut off) above it. */
+  shift(count) {
+    this.list.style.height = `${this.entries().length * this.height}px`;
+    this.element.scrollTop += count * this.height;
+    this.draw();
+  }
+
+  /** Scrolls to an index, a third from the top. */
+  show(index, focus = false) {
+    const { element, height } = this;
+    const y = index * height;
+    if (y < element.scrollTop || y + height > element.scrollTop + element.clientHeight) element.scrollTop = y - element.clientHeight / 3;
+    this.draw();
+    if (focus) this.focus(this.entries()[index]);
+  }
+
+  focus(entry) {
+    this.current = entry;
+    this.draw();
+    this.#rows.find(({ element }) => !element.hidden && element.entry === entry)?.button.focus({ preventScroll: true });
+  }
+
+  #key(press) {
+    const entries = this.entries();
+    const at = entries.indexOf(this.current);
+    const page = Math.max(1, Math.floor(this.element.clientHeight / this.height) - 1);
+    const by = { ArrowUp: -1, ArrowDown: 1, PageUp: -page, PageDown: page }[press.key];
+    const to = press.key === "Home" ? 0 : press.key === "End" ? entries.length - 1 : by ? Math.min(entries.length - 1, Math.max(0, at + by)) : null;
+    if (to === null || at < 0) return;
+    press.preventDefault();
+    this.show(to, true);
+  }
+}

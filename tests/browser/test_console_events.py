@@ -1,0 +1,291 @@
+"""Tests of the console's events: the whole stream by cursor, filters, comparison, causes, and a page that cannot keep up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.axe import serious
+from tests.browser.conftest import Tab
+from tests.browser.test_console_page import DRAWN, RunningCallboard, numbers, open_console, publish, run
+from tests.waiting import PATIENCE, eventually
+
+__all__ = ["run"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+MANY = 3_000
+# On a quiet machine a frame's own work is to stay under 8 ms; half of them do on any.
+WORK = 8.0
+
+
+async def events(url: str, **query: Any) -> list[dict[str, Any]]:
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        answer = (await http.get("/events", params=query)).raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["events"]
+        return found
+
+
+async def open_run(tab: Tab, url: str, run: str, more: str = "") -> None:
+    await open_console(tab, url, f"events?subject=job.{run}.output{more}")
+    await tab.until("() => callboard.events?.log.live")
+
+
+async def test_the_list_scrolls_back_through_all_that_is_kept_without_a_gap(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    for first in range(0, MANY, 500):
+        await publish(running_callboard.url, f"job.{run}.output", *({"n": n} for n in range(first, first + 500)))
+    await open_run(tab, running_callboard.url, run)
+    await tab.until(f"() => ({numbers(run)})().at(-1) === {MANY - 1}")
+
+    found = "() => callboard.events.log.entries[0]?.event.data.n === 0"
+    for _ in range(60):
+        await tab.page.evaluate("document.querySelector('#stream .scroll').scrollTop = 0")
+        if await tab.page.evaluate(f"({found})()"):
+            break
+        await tab.until("() => !callboard.events.log.busy.back")
+    await tab.until(found)
+
+    assert await tab.page.evaluate(numbers(run)) == list(range(MANY))
+    await tab.page.evaluate("document.querySelector('#stream .scroll').scrollTop = 0")
+    await tab.until(f"() => ({DRAWN})()[0] === 0")
+    assert await tab.page.evaluate("document.querySelectorAll('#stream .events > li').length") < 100
+
+
+@pytest.mark.parametrize("by", ["cursor", "id"])
+async def test_a_link_to_an_event_opens_it_among_those_before_and_after(
+    tab: Tab, running_callboard: RunningCallboard, run: str, by: str
+) -> None:
+    await publish(running_callboard.url, f"job.{run}.output", *({"n": n} for n in range(20)))
+    chosen = (await events(running_callboard.url, subjects=f"job.{run}.output", cursor="earliest", limit=100))[7]
+
+    await open_console(tab, running_callboard.url, f"events/{chosen[by]}")
+
+    await tab.page.wait_for_selector("#stream aside.detail:visible")
+    await tab.until(
+        "(id) => document.querySelector('#stream aside.detail pre')?.textContent.includes(id)", chosen["id"]
+    )
+    assert {3, 7, 12} <= set(await tab.page.evaluate(numbers(run)))
+    assert (await tab.page.evaluate("location.pathname")).endswith(chosen["cursor"])
+
+
+async def test_from_here_on_leaves_out_what_was_before(tab: Tab, running_callboard: RunningCallboard, run: str) -> None:
+    await publish(running_callboard.url, f"job.{run}.output", *({"n": n} for n in range(6)))
+    await open_run(tab, running_callboard.url, run)
+    await tab.until(f"() => ({numbers(run)})().length === 6")
+    await tab.page.click("#stream li:not([hidden]) button.event >> nth=2")
+
+    await tab.page.click("text=From here on")
+
+    await tab.until("() => location.search.includes('from=')")
+    await tab.until("() => callboard.events.log.live")
+    row = "() => document.querySelector('#stream li:not([hidden])') && callboard.events.log.entries[callboard.events.rows.top].event.data.n"
+    await tab.until(f"() => ({row})() === 2")
+
+
+async def test_the_server_filters_by_cel_and_says_what_is_wrong_with_an_expression(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await publish(running_callboard.url, f"job.{run}.output", *({"n": n} for n in range(10)))
+    await open_run(tab, running_callboard.url, run)
+
+    await tab.page.fill("#stream input[name=filter]", "data.n >= 8")
+    await tab.until(f"() => ({numbers(run)})().join() === '8,9'")
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 5}, {"n": 12})
+    await tab.until(f"() => ({numbers(run)})().join() === '8,9,12'")
+    await tab.page.fill("#stream input[name=filter]", "data.n >=")
+
+    await tab.page.wait_for_selector("#stream .refused:visible")
+    assert await tab.page.get_attribute("#stream input[name=filter]", "aria-invalid") == "true"
+    tab.complaints[:] = [each for each in tab.complaints if "422" not in each]
+
+
+async def test_a_search_says_how_far_it_has_looked(tab: Tab, running_callboard: RunningCallboard, run: str) -> None:
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 1, "line": f"needle of {run}"}, {"n": 2})
+    await open_console(tab, running_callboard.url)
+    await tab.until("() => callboard.events?.log.live")
+
+    await tab.page.fill("#stream input[name=q]", f"needle of {run}")
+
+    await tab.until(f"() => ({numbers(run)})().join() === '1'")
+    await tab.page.wait_for_selector("#stream .foot >> text=/1 found in [\\d,]+ events, /")
+    assert "q=needle" in tab.page.url
+
+
+async def test_the_demo_s_statistics_are_muted_until_they_are_asked_for(
+    tab: Tab, running_callboard: RunningCallboard
+) -> None:
+    await open_console(tab, running_callboard.url)
+    await tab.until("() => callboard.events?.log.entries.length > 0")
+    kinds = "() => callboard.events.log.entries.map(({ event }) => event?.event_type)"
+    assert "statistics" not in await tab.page.evaluate(kinds)
+
+    await tab.page.check("#stream input[name=demo]")
+
+    await tab.until(f"() => ({kinds})().includes('statistics')")
+
+
+async def test_two_events_are_compared_place_by_place(tab: Tab, running_callboard: RunningCallboard, run: str) -> None:
+    await publish(
+        running_callboard.url, f"job.{run}.output", {"n": 1, "same": True}, {"n": 2, "same": True, "new": "here"}
+    )
+    await open_run(tab, running_callboard.url, run)
+    await tab.until(f"() => ({numbers(run)})().length === 2")
+
+    await tab.page.click("#stream li:not([hidden]) button.event >> nth=0")
+    await tab.page.click("text=Mark to compare")
+    await tab.page.click("#stream li:not([hidden]) button.event >> nth=1")
+    await tab.page.click("text=Compare with the marked one")
+
+    rows = await tab.page.locator("dialog[open] tbody tr").all_inner_texts()
+    assert [row.split() for row in rows] == [["data.n", "1", "2"], ["data.new", '"here"']]
+    assert await serious(tab.page) == []
+
+
+async def test_a_cause_chain_is_followed_in_both_directions(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 1})
+    (first,) = await events(running_callboard.url, subjects=f"job.{run}.output", cursor="earliest")
+    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+        for n, cause in ((2, first["id"]),):
+            body = {"subject": f"job.{run}.output", "type": "output", "data": {"n": n}, "cause": cause}
+            second = (await http.post("/events", json=body)).raise_for_status().json()
+        body = {"subject": f"job.{run}.output", "type": "output", "data": {"n": 3}, "cause": second["id"]}
+        (await http.post("/events", json=body)).raise_for_status()
+    await open_run(tab, running_callboard.url, run)
+    await tab.until(f"() => ({numbers(run)})().length === 3")
+    await tab.page.click("#stream li:not([hidden]) button.event >> nth=1")
+
+    await tab.page.click("text=Follow the cause chain")
+
+    await tab.until("() => document.querySelectorAll('.chain li').length === 3")
+    words = await tab.page.locator(".chain .word").all_inner_texts()
+    assert words == ["cause", "this", "effect"]
+    await tab.page.click(".chain .event-link >> nth=0")
+    await tab.until("(id) => document.querySelector('aside.detail pre')?.textContent.includes(id)", first["id"])
+
+
+async def test_what_is_copied_as_curl_works(tab: Tab, running_callboard: RunningCallboard, run: str) -> None:
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 1, "line": 'it\'s "so"'})
+    await open_run(tab, running_callboard.url, run)
+    await tab.until(f"() => ({numbers(run)})().length === 1")
+    await tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await tab.page.click("#stream li:not([hidden]) button.event >> nth=0")
+
+    await tab.page.click("aside.detail >> text=Copy as curl")
+    await shell(await tab.page.evaluate("navigator.clipboard.readText()"))
+    await tab.until(f"() => ({numbers(run)})().length === 2")
+    await tab.page.click(".foot >> text=Copy as curl")
+    page = json.loads(await shell(await tab.page.evaluate("navigator.clipboard.readText()")))
+
+    assert [event["data"]["line"] for event in page["events"]] == ['it\'s "so"'] * 2
+
+
+async def shell(command: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode == 0, (command, err)
+    return out.decode()
+
+
+@contextlib.asynccontextmanager
+async def flood(url: str, run: str, rate: int) -> AsyncIterator[None]:
+    """Publishes so many events a second, as far as this machine can."""
+
+    async def feed() -> None:
+        begun, sent = time.monotonic(), 0
+        while True:
+            due = min(500, int((time.monotonic() - begun) * rate) - sent)
+            if due > 0:
+                await publish(url, f"job.{run}.output", *({"n": n} for n in range(sent, sent + due)))
+                sent += due
+            await asyncio.sleep(0.05)
+
+    feeding = asyncio.create_task(feed())
+    try:
+        yield
+    finally:
+        feeding.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await feeding
+
+
+async def test_a_thousand_events_a_second_cost_a_frame_a_few_milliseconds_and_memory_is_bounded(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await open_run(tab, running_callboard.url, run)
+
+    async with flood(running_callboard.url, run, 1_000):
+        await tab.until("() => callboard.events.log.entries.length > 6000")
+        work = await tab.page.evaluate("callboard.events.pace.work")
+        rows = await tab.page.evaluate("document.querySelectorAll('#stream .events > li').length")
+
+    assert work < WORK
+    assert rows < 100
+    got = await tab.page.evaluate(numbers(run))
+    assert got == list(range(got[0], got[0] + len(got)))
+
+
+async def test_a_page_that_cannot_keep_up_asks_the_server_for_less_and_says_so(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await open_run(tab, running_callboard.url, run)
+
+    # A slow machine, as the page measures it.
+    await tab.page.evaluate("for (let n = 0; n < 12; n += 1) callboard.events.pace.frame(80, 1)")
+
+    await tab.page.wait_for_selector("#stream .slowed:visible")
+
+    async def asked() -> bool:
+        async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+            sessions = (await http.get("/callbacks/sessions", params={"limit": 1000})).json()["sessions"]
+        return any(
+            each["conflate"] and each["max_rate"] == 5 and each["subjects"] == [f"job.{run}.output"]
+            for each in sessions
+        )
+
+    await eventually(asked)
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 1})
+    await tab.until(f"() => ({numbers(run)})().join() === '1'")
+    await tab.page.click("#stream .slowed button")
+    await tab.page.wait_for_selector("#stream .slowed", state="hidden")
+
+
+async def test_a_page_of_one_frame_per_event_is_not_taken_for_a_slow_one(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await open_run(tab, running_callboard.url, run)
+
+    for n in range(20):
+        await publish(running_callboard.url, f"job.{run}.output", {"n": n})
+        await tab.until(f"() => ({numbers(run)})().length === {n + 1}")
+
+    assert not await tab.page.is_visible("#stream .slowed")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1440), ("light", 1440), ("dark", 390)])
+async def test_no_serious_barrier_is_found_on_the_events(
+    tab: Tab, running_callboard: RunningCallboard, run: str, scheme: str, width: int
+) -> None:
+    await tab.page.set_viewport_size({"width": width, "height": 844})
+    await tab.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 1}, {"n": 2})
+    await open_run(tab, running_callboard.url, run)
+    await tab.until(f"() => ({numbers(run)})().length === 2")
+
+    assert await serious(tab.page) == []
+    await tab.page.click("#stream li:not([hidden]) button.event >> nth=0")
+    await tab.page.wait_for_selector("aside.detail pre")
+    assert await serious(tab.page) == []
+    assert tab.complaints == []
