@@ -219,6 +219,8 @@ class Standin:
         if "last" in request.query:
             return max(0, len(self.log) - int(request.query["last"]))
         cursor = request.query.get("cursor", session["cursor"])
+        if cursor == "now":
+            return len(self.log)
         return 0 if cursor in ("earliest", "snapshot") else int(cursor.rsplit("-", 1)[1], 16)
 
     def _ready(self, session: dict[str, Any], at: int) -> dict[str, Any]:

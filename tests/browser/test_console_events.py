@@ -87,8 +87,8 @@ async def test_from_here_on_leaves_out_what_was_before(tab: Tab, running_callboa
 
     await tab.until("() => location.search.includes('from=')")
     await tab.until("() => callboard.events.log.live")
-    row = "() => document.querySelector('#stream li:not([hidden])') && callboard.events.log.entries[callboard.events.rows.top].event.data.n"
-    await tab.until(f"() => ({row})() === 2")
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 6})
+    await tab.until(f"() => ({numbers(run)})().join() === '2,3,4,5,6'")
 
 
 async def test_the_server_filters_by_cel_and_says_what_is_wrong_with_an_expression(

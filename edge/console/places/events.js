@@ -4,10 +4,10 @@ import { h, icon, say, show } from "../dom.js";
 import { number, short } from "../format.js";
 import { query } from "../../client/http.js";
 import { sequenceOf } from "../../client/cursor.js";
-import { filterBar } from "../parts/filters.js";
-import { loading, sentence } from "../parts/states.js";
+import { loading } from "../parts/states.js";
 import { absence } from "../views/absence.js";
 import { panel } from "../views/panel.js";
+import { eventBar } from "./events/bar.js";
 import { eventById } from "./events/chain.js";
 import { Chips } from "./events/chips.js";
 import { detailPanel } from "./events/detail.js";
@@ -26,11 +26,6 @@ const RESTING = 10_000;
 // What is asked of the server where this page cannot keep up: the newest of each key, in so many writes a second.
 const LESS = { conflate: true, max_rate: 5 };
 const REFRESH = 500;
-
-const local = (iso) => {
-  const date = new Date(iso);
-  return Number.isNaN(date.getTime()) ? "" : new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
-};
 
 class EventsView {
   #context;
@@ -81,15 +76,7 @@ class EventsView {
     });
     badges.append(this.total, this.empty.badge);
     tools.append(this.rate, this.hold);
-    this.bar = filterBar([
-      { name: "q", label: "Search events", kind: "search", placeholder: "Search all text", wide: true },
-      { name: "subject", label: "Subject pattern", placeholder: "Subject: job.>, *.*.state" },
-      { name: "type", label: "Event types", placeholder: "Type: progress, error" },
-      { name: "filter", label: "Filter in CEL", placeholder: "CEL: data.progress > 0.5", wide: true },
-      { name: "since", label: "From", kind: "time" },
-      { name: "demo", label: "Demo statistics", kind: "flag" },
-    ], (values) => this.#refilter({ ...values, since: values.since && new Date(values.since).toISOString() }));
-    this.refused = h("p.refused", { role: "alert", hidden: true });
+    this.bar = eventBar((values) => this.#refilter(values));
     this.chips = new Chips((type) => this.#toggle(type));
     this.foot = foot({ further: () => this.log.back(), jump: (sequence) => this.#jump(sequence), curl: () => this.#curl() });
     this.rows = new RowList({ entries: () => this.log.entries, choose: (entry) => this.#choose(entry), moved: () => this.#moved() });
@@ -112,7 +99,7 @@ class EventsView {
       link: (event) => new URL(this.#context.addressOf("events", [event.cursor]), location.href).href,
     });
     const column = h("div.column", {}, this.rows.element, ...this.empty.elements, this.none, this.wait, this.jump, this.foot.element);
-    body.append(this.bar.element, this.refused, this.slowed, this.chips.element, h("div.beside", {}, column, this.detail.element));
+    body.append(...this.bar.elements, this.slowed, this.chips.element, h("div.beside", {}, column, this.detail.element));
     this.element.append(root);
   }
 
@@ -130,12 +117,13 @@ class EventsView {
   update({ path: [named], query: asked }) {
     const values = Object.fromEntries(FIELDS.map((name) => [name, asked.get(name) ?? ""]));
     this.#filter = new Filter(values);
-    this.bar.set({ ...values, since: values.since && local(values.since) });
+    this.bar.set(values);
     const cursor = [asked.get("from"), named].find((each) => each && /^1-/.test(each));
     const id = asked.get("id") ?? (named && !cursor ? named : null);
     if (id) return this.#openById(id);
     const at = cursor ? sequenceOf(cursor) : null;
-    return this.#open({ sequence: Number.isFinite(at) ? at - (asked.get("from") ? 1 : 0) : null, since: this.#filter.since || null }, named ? at : null);
+    const onward = Boolean(asked.get("from"));
+    return this.#open({ sequence: Number.isFinite(at) ? at - (onward ? 1 : 0) : null, since: at === null && this.#filter.since ? this.#filter.since : null, ...(onward && { onward }) }, named ? at : null);
   }
 
   async #openById(id) {
@@ -149,7 +137,7 @@ class EventsView {
     this.#leave();
     this.#fault = null;
     this.chips.clear();
-    this.#stuck = place.sequence === null && !place.since;
+    this.#stuck = (place.sequence ?? null) === null && !place.since;
     this.#unseen = 0;
     this.rows.chosen = this.rows.current = null;
     show(this.wait, true);
@@ -275,7 +263,7 @@ class EventsView {
     if (document.hidden) this.#resting = setTimeout(() => this.#leave(), RESTING);
     else if (!this.#subscription && this.log.live) {
       this.log.live = false;
-      if (this.#stuck) this.#open({ sequence: null, since: null });
+      if (this.#stuck) this.#open({ since: this.#filter.since || null });
       else this.log.ahead();
     }
   }
@@ -284,7 +272,7 @@ class EventsView {
     if (phase === "live") {
       if (this.left) this.#note(`Connected again after ${((Date.now() - this.left) / 1000).toFixed(1)} s, resumed where it broke off.`, "info");
       this.left = 0;
-      if (this.#fault) this.#open({ sequence: null, since: this.#filter.since || null });
+      if (this.#fault) this.#open({ since: this.#filter.since || null });
     } else if ((phase === "waiting" || phase === "offline") && !this.left && this.log.entries.length) {
       this.left = Date.now();
       this.#note(`Connection lost: ${this.#context.client.state.reason}.`, "warn");
@@ -365,7 +353,7 @@ class EventsView {
     if (press.key === "Escape" && this.detail.event && !press.target.matches("input")) return this.#choose(null);
     if (press.target.matches?.("input, select, textarea")) return;
     if (press.key === "p") this.pause(!this.#paused);
-    else if (press.key === "f") this.bar.field("q").focus();
+    else if (press.key === "f") this.bar.focus();
   }
 
   #curl() {
@@ -385,10 +373,7 @@ class EventsView {
     const rate = this.pace.rate(Date.now());
     say(this.rate, log.live ? `${short(rate)}/s` : "");
     const bad = this.#fault?.status >= 400 && ![401, 403, 503].includes(this.#fault.status) ? this.#fault : null;
-    show(this.refused, Boolean(bad));
-    say(this.refused, bad ? sentence(bad.message) : "");
-    this.bar.field("filter").setAttribute("aria-invalid", String(bad?.code === "bad_filter"));
-    this.bar.field("subject").setAttribute("aria-invalid", String(bad?.code === "bad_pattern"));
+    this.bar.refuse(bad);
     show(this.slowed, this.#less);
     say(this.slowed.children[1], "This page could not keep up, so it asked the server for less: the newest event of each key, five times a second.");
     this.chips.tell(this.#filter.types, shown);

@@ -18,10 +18,10 @@ export function foot(acts) {
   const tell = (log, sequence) => {
     const shown = log.entries.length;
     const oldest = log.entries[0]?.at;
-    const back = log.atStart ? "to the oldest that is kept" : oldest ? `back to ${clock(oldest).slice(0, 8)}` : "so far";
+    const back = log.atStart ? (log.floor > log.first ? "from here on" : "to the oldest that is kept") : oldest ? `back to ${clock(oldest).slice(0, 8)}` : "so far";
     const searching = Boolean(log.filter.wanted);
     say(reach, searching ? `${number(shown)} found in ${number(log.searched)} events, ${back}${log.busy.back ? " …" : ""}` : shown ? `${number(shown)} events, ${back}` : "");
-    show(further, searching && !log.atStart && !log.busy.back);
+    show(further, log.filter.narrows && !log.atStart && !log.busy.back);
     newest = log.newest;
     show(field, log.newest > log.first);
     // Nothing moves under the hand of somebody who moves it.

@@ -125,6 +125,7 @@ export class RowList {
   }
 
   foot() {
+    this.list.style.height = `${this.entries().length * this.height}px`;
     this.element.scrollTop = this.element.scrollHeight;
     this.draw();
   }

@@ -31,6 +31,8 @@ export class EventLog {
   to = 0;
   /** The oldest sequence that is kept by the server, and the newest that this page has heard of. */
   first = 1;
+  /** The oldest sequence that is asked for: `first`, or where the list was told to begin. */
+  floor = 1;
   newest = 0;
   /** Whether the list ends where the stream ends now. */
   live = false;
@@ -44,7 +46,7 @@ export class EventLog {
   }
 
   get atStart() {
-    return this.from < this.first;
+    return this.from < this.floor;
   }
 
   get busy() {
@@ -56,8 +58,8 @@ export class EventLog {
     return `1-${this.#epoch}-${Math.max(0, sequence - 1).toString(16).padStart(12, "0")}`;
   }
 
-  /** Begins anew with a filter: at the newest events, or around a sequence, or from a time on. */
-  async open(filter, { sequence = null, since = null } = {}) {
+  /** Begins anew with a filter: at the newest events, around a sequence, or from a sequence or a time on (`onward`). */
+  async open(filter, { sequence = null, since = null, onward = Boolean(since) } = {}) {
     const turn = (this.#turn += 1);
     this.filter = filter;
     this.entries = [];
@@ -69,10 +71,11 @@ export class EventLog {
       await this.#place(since);
       if (turn !== this.#turn) return;
       this.from = this.to = sequence ?? (since ? this.from : this.newest);
+      this.floor = onward ? this.from + 1 : this.first;
       this.live = !since && sequence === null;
       this.#told("reset", 0);
       if (!this.live) await this.ahead();
-      if (!since) await this.back();
+      await this.back();
     } catch (fault) {
       if (turn === this.#turn) this.#told("fault", fault);
     }
@@ -98,9 +101,9 @@ export class EventLog {
     const found = [];
     let tries = TRIES;
     try {
-      while (found.length < STEP && this.from >= this.first && tries > 0) {
+      while (found.length < STEP && !this.atStart && tries > 0) {
         const upto = this.from;
-        const low = Math.max(this.first - 1, upto - this.#span);
+        const low = Math.max(this.floor - 1, upto - this.#span);
         let cursor = this.before(low + 1);
         const stretch = [];
         for (;;) {
