@@ -151,7 +151,9 @@ async def test_an_event_opens_by_keyboard(tab: Tab, running_callboard: RunningCa
     await open_console(tab, running_callboard.url)
     await publish(running_callboard.url, f"job.{run}.output", {"n": 1, "line": "hello"})
     await tab.page.fill("#stream input[type=search]", run)
+    await tab.until("(run) => callboard.events.log.filter.q === run", run)
     await tab.until(f"() => ({numbers(run)})().length === 1")
+    await tab.until(f"() => document.querySelector('#stream button.event').textContent.includes('{run}.output')")
 
     await tab.page.focus("#stream button.event")
     await tab.page.keyboard.press("Enter")

@@ -12,11 +12,16 @@ const TYPED = 300;
 export function filterBar(fields, changed) {
   const inputs = new Map();
   let typing = null;
+  let told = null;
   const read = () => Object.fromEntries([...inputs].map(([name, input]) => [name, input.type === "checkbox" ? (input.checked ? "1" : "") : input.value.trim()]));
   const tell = () => {
     clearTimeout(typing);
     typing = null;
-    changed(read());
+    const values = read();
+    // A field that was typed in says so once more when it is left.
+    if (JSON.stringify(values) === told) return;
+    told = JSON.stringify(values);
+    changed(values);
   };
   const later = () => {
     clearTimeout(typing);
@@ -30,6 +35,7 @@ export function filterBar(fields, changed) {
       if (input.type === "checkbox") input.checked = Boolean(value);
       else if (document.activeElement !== input || !typing) input.value = value;
     }
+    told = JSON.stringify(read());
   };
   return { element, set, field: (name) => inputs.get(name), get values() { return read(); } };
 }

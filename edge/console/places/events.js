@@ -153,6 +153,7 @@ class EventsView {
   }
 
   #told(what, count) {
+    if (count && what !== "fault") show(this.wait, false);
     if (what === "fault") this.#fault = count;
     else this.#fault = null;
     const { entries } = this.log;
@@ -168,7 +169,7 @@ class EventsView {
       this.rows.draw();
     }
     // A view that is not full has room for more.
-    if (what === "back" && entries.length * this.rows.height < this.rows.element.clientHeight && !this.log.atStart && !this.#filter.wanted && count) this.log.back();
+    if (what === "back" && entries.length * this.rows.height < this.rows.element.clientHeight && !this.log.atStart && !this.#filter.narrows && !this.log.busy.back) this.log.back();
     this.#tell();
   }
 
@@ -377,7 +378,7 @@ class EventsView {
     show(this.slowed, this.#less);
     say(this.slowed.children[1], "This page could not keep up, so it asked the server for less: the newest event of each key, five times a second.");
     this.chips.tell(this.#filter.types, shown);
-    const loadingNow = !this.wait.hidden || log.busy.back;
+    const loadingNow = (!this.wait.hidden && shown === 0) || log.busy.back;
     const situation = this.#context.store.situation("events");
     this.empty.tell(situation, shown === 0 && !loadingNow && !bad && (!this.#filter.narrows || Boolean(situation)));
     show(this.none, shown === 0 && !loadingNow && !bad && this.#filter.narrows && !situation);

@@ -3,6 +3,8 @@
 import { copyButton, h, icon, say, show } from "../dom.js";
 import { milliseconds, number } from "../format.js";
 
+// (ms)
+const BRIEF = 1_500;
 const NAMES = { websocket: "WebSocket", sse: "SSE", polling: "Long poll" };
 const PHASES = {
   idle: ["Starting", "warn"],
@@ -18,6 +20,7 @@ const PHASES = {
 
 /** `find()` opens the palette, `signOut()` forgets the token, `now()` says how the connection stands: see banner.js. */
 export function barView(root, store, client, { find, signOut, now }) {
+  let liveAt = 0;
   const phase = h("span.phase", { role: "status" });
   const detail = h("span.detail");
   const facts = h("dl.facts");
@@ -68,6 +71,9 @@ export function barView(root, store, client, { find, signOut, now }) {
     const { state } = client;
     show(leave, Boolean(client.token));
     const { kind } = now();
+    if (state.phase === "live") liveAt = Date.now();
+    // The connection is opened anew when more is asked for; that takes a moment, and is no news.
+    if (state.phase === "connecting" && !state.reason && Date.now() - liveAt < BRIEF) return;
     const [word, tone] = kind === "silent" ? ["Offline", "bad"] : kind === "draining" ? ["Restarting", "warn"] : PHASES[state.phase];
     pill.dataset.tone = tone;
     say(phase, word);

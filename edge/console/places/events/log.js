@@ -98,10 +98,10 @@ export class EventLog {
     if (this.#busy.back || this.atStart) return;
     const turn = this.#turn;
     this.#busy.back = true;
-    const found = [];
+    let found = 0;
     let tries = TRIES;
     try {
-      while (found.length < STEP && !this.atStart && tries > 0) {
+      while (found < STEP && !this.atStart && tries > 0) {
         const upto = this.from;
         const low = Math.max(this.floor - 1, upto - this.#span);
         let cursor = this.before(low + 1);
@@ -114,13 +114,15 @@ export class EventLog {
           cursor = page.next;
           if (sequenceOf(cursor) >= upto || !page.has_more) break;
         }
-        found.unshift(...stretch);
+        found += stretch.length;
         this.from = low;
+        this.#addBefore(stretch);
+        // What is found is shown at once: the next stretch may take a while.
+        this.#told("back", stretch.length);
         this.#span = stretch.length < STEP / 3 ? Math.min(WIDE, this.#span * 4) : stretch.length > STEP * 3 ? Math.max(NARROW, this.#span / 2) : this.#span;
       }
-      this.#addBefore(found);
       this.#busy.back = false;
-      this.#told("back", found.length);
+      this.#told("back", 0);
     } catch (fault) {
       this.#failed(turn, "back", fault);
     }
