@@ -11,11 +11,14 @@ from tests.axe import serious
 from tests.browser.conftest import Tab
 from tests.browser.test_console_page import RunningCallboard, open_console
 from tests.edge.auth.conftest import SecuredFactory, secured, token
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 __all__ = ["secured"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+# The list, and not the page, whose path ends alike.
+ACTORS = re.compile(r"//[^/]+/actors$")
 
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -124,27 +127,27 @@ async def test_an_answer_that_fails_says_so_with_a_way_to_try_again_and_one_that
     async def hold(route: Route) -> None:
         held.append(route)
 
-    await tab.page.route("**/actors", hold)
+    await tab.page.route(ACTORS, hold)
     await open_console(tab, running_callboard.url, "actors")
     await tab.page.wait_for_selector("#actors .state[data-kind=loading]")
-    await tab.until("() => true")
+    await eventually(lambda: held)
     await held.pop().fulfill(status=503, json={"code": "broker_unavailable", "detail": "NATS is away"})
     await tab.page.wait_for_selector("#actors .state[data-kind=failed] >> text=NATS is away")
     assert await serious(tab.page) == []
-    await tab.page.unroute("**/actors")
+    await tab.page.unroute(ACTORS)
     await tab.page.click("#actors >> text=Try again")
     await tab.page.wait_for_selector("#actors tbody tr")
-    await tab.page.route("**/actors", lambda route: route.abort())
+    await tab.page.route(ACTORS, lambda route: route.abort())
 
     await tab.page.wait_for_selector("#actors .badge:visible >> text=not live")
     assert await tab.page.locator("#actors tbody tr").count() > 3
 
 
 async def test_there_may_be_no_actor_and_none_of_a_name(tab: Tab, running_callboard: RunningCallboard) -> None:
-    await tab.page.route("**/actors", lambda route: route.fulfill(json={"actors": []}))
+    await tab.page.route(ACTORS, lambda route: route.fulfill(json={"actors": []}))
     await open_console(tab, running_callboard.url, "actors")
     await tab.page.wait_for_selector("#actors .state[data-kind=empty]")
-    await tab.page.unroute("**/actors")
+    await tab.page.unroute(ACTORS)
 
     await open_console(tab, running_callboard.url, "actors/nobody/main")
 

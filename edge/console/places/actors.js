@@ -37,7 +37,7 @@ const COLUMNS = [
   { name: "actor", title: "Actor", cell: ({ actor, instance }) => (instance === "main" ? actor : `${actor} / ${instance}`), sort: placeOf },
   { name: "state", title: "State", cell: stateBadge, sort: ({ state }) => state },
   { name: "restarts", title: "Restarts", cell: ({ restarts }) => number(restarts ?? NaN), sort: ({ restarts }) => restarts ?? -1, end: true },
-  { name: "mailbox", title: "Mailbox", cell: ({ mailbox }) => number(mailbox ?? NaN), sort: ({ mailbox }) => mailbox ?? -1, end: true },
+  { name: "mailbox", title: "Mailbox", cell: ({ mailbox }) => number(mailbox ?? NaN), sort: ({ mailbox }) => mailbox ?? -1, end: true, narrow: true },
   { name: "since", title: "Since", cell: ({ since }) => time(since), sort: ({ since }) => since ?? "", narrow: true },
   { name: "version", title: "Version", cell: ({ version }) => version ?? "–", sort: ({ version }) => version ?? "", narrow: true },
   { name: "publishes", title: "Publishes", cell: ({ publishes }) => kinds(publishes).map(([kind]) => kind).slice(0, 4).join(", ") || "–", narrow: true },

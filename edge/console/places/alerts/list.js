@@ -1,4 +1,4 @@
-/** Lists alerts: those that fire first, resolved ones below in grey; live, and further back than the page remembers. */
+/** Lists alerts: those that fire first, silent and resolved ones below in grey; live, and further back than the page remembers. */
 
 import { h, icon, show } from "../../dom.js";
 import { moment } from "../../format.js";
@@ -46,8 +46,9 @@ function row(alert, buttons, addressOf) {
     buttons(alert));
 }
 
+const rank = ({ state, resolved }) => (resolved ? 2 : state === "snoozed" || state === "dismissed" ? 1 : 0);
 const ordered = (alerts) => alerts.sort((a, b) =>
-  a.resolved - b.resolved
+  rank(a) - rank(b)
   || (a.resolved ? 0 : ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity))
   || b.time - a.time);
 

@@ -33,6 +33,16 @@ function written(rule) {
     .map(([name, value]) => `${name}: ${JSON.stringify(value)}\n`).join("");
 }
 
+/** A text as somebody can read it: JSON that was sent in one line gets its lines. */
+function readable(text) {
+  if (!text.startsWith("{") || text.trim().includes("\n")) return text;
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}
+
 /** Trying all the rules that are in force, without a text. */
 export function allRules(context) {
   const head = heading("clock", "Back-test of all rules in force", { back: { href: context.addressOf("alerts", ["rules"]), label: "Rules" } });
@@ -101,7 +111,7 @@ export function rule(context, { path: [, name = ""] }) {
     const answer = await client.get(`${path}/versions`).catch(() => ({ versions: [] }));
     versions.replaceChildren(...answer.versions.map(({ version, at, by, text, enabled }) => h("li.quiet", {},
       h("div", {}, h("p", {}, h("strong", {}, `Version ${version}`), by && ` by ${by}`, !enabled && " · disabled"), time(at)),
-      h("button.quiet", { type: "button", disabled: text === editor.text, onclick: () => load(text) }, h("span", {}, "Load into the editor")))));
+      h("button.quiet", { type: "button", disabled: readable(text) === editor.text, onclick: () => load(readable(text)) }, h("span", {}, "Load into the editor")))));
     show(kept, answer.versions.length > 0);
   };
   const load = (text) => {
@@ -113,7 +123,7 @@ export function rule(context, { path: [, name = ""] }) {
   const read = async (over = false) => {
     try {
       const found = await client.get(path);
-      const text = found.text ?? written(found.rule ?? {});
+      const text = readable(found.text ?? written(found.rule ?? {}));
       if (over || stored === null) {
         was = text;
         load(text);

@@ -66,7 +66,7 @@ export function rules(context, params) {
       && `${each.name} ${each.text ?? ""} ${JSON.stringify(each.rule ?? {})}`.toLowerCase().includes(q.toLowerCase()));
     rows.set(shown);
     const bad = known.filter(({ in_force: inForce, enabled }) => !inForce && enabled).length;
-    rebadge(count, bad ? `${bad} not in force` : `${known.length} in force or disabled`, bad ? "bad" : "ok");
+    rebadge(count, bad ? `${bad} not in force` : `${known.filter((each) => each.in_force).length} in force`, bad ? "bad" : "ok");
     show(count, known.length > 0);
     state.replaceChildren(...(shown.length ? [] : [known.length
       ? nothing({ icon: "search", title: "No rule fits", text: "Others are there that the filter leaves out." })
