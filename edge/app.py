@@ -24,6 +24,7 @@ from edge.http import (
     command_list,
     commands,
     deadletters,
+    deliveries,
     docs,
     entities,
     history,
@@ -154,6 +155,7 @@ ACCESS: Mapping[str, Access] = {
         f"{SESSION}/{way}": Access.TOKEN
         for way in (
             "attempts",
+            "deliveries/{delivery}",
             "resend",
             "recover",
             "replay",
@@ -216,6 +218,7 @@ def routes() -> list[BaseRoute]:
         Route(f"{session}/refresh", sessions.refresh_session, methods=["POST"]),
         Route(f"{session}/alerts", alert_calls.act_by_webhook, methods=["POST"]),
         Route(f"{session}/attempts", webhooks.list_attempts),
+        Route(f"{session}/deliveries/{{delivery}}", deliveries.read_delivery),
         Route(f"{session}/resend", webhooks.resend_delivery, methods=["POST"]),
         Route(f"{session}/recover", webhooks.recover_deliveries, methods=["POST"]),
         Route(f"{session}/replay", webhooks.replay_deliveries, methods=["POST"]),

@@ -8,8 +8,19 @@ from typing import Any
 
 import msgspec
 
+from router.codec import rfc3339
+
 # Sorts behind every cursor.
 EVERYTHING = "~"
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """One reader of a session, as it was when it was asked for: `since` in seconds since the epoch, `lag` in sequences."""
+
+    transport: str
+    state: str
+    since: float
+    lag: int
 
 
 class Stats(msgspec.Struct):
@@ -38,6 +49,8 @@ class Stats(msgspec.Struct):
     awaited: dict[str, int] = {}
     # The newest cursor that a poll came back with: a receipt, whichever process had answered with it.
     receipt: str = ""
+    # Where one session alone was asked for: who reads it, the first hundred in each process.
+    connections: list[Connection] = []
 
     @property
     def queued(self) -> int:
@@ -127,7 +140,21 @@ def beside(figures: Stats, readers: Stats) -> Stats:
         spills=readers.spills,
         lag=readers.lag,
         oldest=readers.oldest,
+        connections=readers.connections,
     )
+
+
+def describe_connections(stats: Stats) -> list[dict[str, Any]]:
+    """Who reads a session just now, the longest connected first."""
+    return [
+        {
+            "transport": each.transport,
+            "state": each.state,
+            "since": rfc3339(int(each.since * 1e9)),
+            "lag_events": each.lag,
+        }
+        for each in sorted(stats.connections, key=lambda each: each.since)
+    ]
 
 
 def describe(session_id: str, stats: Stats) -> dict[str, Any]:

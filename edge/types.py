@@ -195,6 +195,10 @@ class Subscriber(Protocol):
         """What it is at."""
 
     @property
+    def started(self) -> float:
+        """When it connected, on the monotonic clock."""
+
+    @property
     def position(self) -> int:
         """The sequence up to which all has been written, or was not for it."""
 

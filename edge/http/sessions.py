@@ -38,7 +38,7 @@ from edge.sessions.answer import describe as describe_session
 from edge.sessions.body import NewSession, SessionChange
 from edge.sessions.registry import Session, unknown_session
 from edge.sessions.spec import SessionSpec, parse_change, parse_session, view_of
-from edge.stats import Stats, beside, describe, total
+from edge.stats import Stats, beside, describe, describe_connections, total
 from edge.webhooks.client.checks import check_endpoint
 from edge.webhooks.endpoint.verification import Consent
 from router.alerts import ACTIONS
@@ -134,20 +134,39 @@ async def _verified(edge: Edge, session: Session, before: Session | None = None)
 async def list_sessions(request: Request) -> Response:
     edge = edge_of(request)
     principal = principal_of(request.scope)
-    mine = (session for session in edge.registry.sessions.values() if principal.owns(session.spec.owner))
-    found = sorted(mine, key=lambda session: session.spec.created)
     query = read_query(request, SessionsQuery)
+    mine = (
+        session
+        for session in edge.registry.sessions.values()
+        if principal.owns(session.spec.owner) and _is_asked_for(session.spec, query)
+    )
+    found = sorted(mine, key=lambda session: session.spec.created, reverse=query.newest)
     page = found[query.offset : query.offset + query.limit]
     gathered = await edge.cluster_stats.gather() if query.live else {}
 
-    def live(session: Session) -> dict[str, bool]:
+    def live(session: Session) -> dict[str, Any]:
         if not query.live:
             return {}
         stats = gathered.get(session.id, Stats())
-        return {"has_websocket": stats.websockets > 0, "has_sse": stats.sses > 0}
+        shown: dict[str, Any] = {"has_websocket": stats.websockets > 0, "has_sse": stats.sses > 0}
+        if session.spec.webhook is not None:
+            shown["endpoint_state"] = edge.webhooks.health(session.id)["state"]
+        return shown
 
     shown = [describe_session(session.spec, **live(session)) for session in page]
     return json_answer({"sessions": shown, "total": len(found)})
+
+
+def _is_asked_for(spec: SessionSpec, query: SessionsQuery) -> bool:
+    """Whether a session is one of those that a list asks for."""
+    if query.delivery_method is not None and spec.delivery_method != query.delivery_method:
+        return False
+    if not query.q:
+        return True
+    # Of an address what is shown of it: a password in it must not be found by guessing.
+    address = spec.webhook.describe()["webhook_url"] if spec.webhook is not None else ""
+    texts = (spec.name, spec.id, spec.owner, spec.filter, address, *(spec.subjects or ()), *(spec.events or ()))
+    return any(query.q.lower() in text.lower() for text in texts if text)
 
 
 @operation("Read a session", Answer(200, "The session", SessionAnswer))
@@ -198,7 +217,8 @@ async def delete_session(request: Request) -> Response:
 async def session_stats(request: Request) -> Response:
     edge = edge_of(request)
     session = await session_of(request)
-    return json_answer(describe(session.id, await _stats(edge, session)))
+    stats = await _stats(edge, session)
+    return json_answer({**describe(session.id, stats), "connections": describe_connections(stats)})
 
 
 async def _stats(edge: Edge, session: Session) -> Stats:

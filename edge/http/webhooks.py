@@ -40,6 +40,7 @@ from edge.webhooks.history.attempts import MAX_LIMIT, AttemptPosition
 from edge.webhooks.history.recovery_job import DEFAULT_RATE, parse_moment
 from router.cursor import Start, parse_start
 from router.errors import BadCursor, Conflict
+from router.subject import check_pattern
 from router.topology import HOOKS
 
 _WEBHOOK = ("not_a_webhook",)
@@ -50,7 +51,7 @@ _HEALTH = Answer(200, "How it is now", HealthAnswer)
 _DELIVERY = re.compile(r"(msg_)?([0-9a-f]{32})\Z")
 
 
-async def _webhook_of(request: Request) -> tuple[Session, EndpointSettings]:
+async def webhook_of(request: Request) -> tuple[Session, EndpointSettings]:
     """The session of a path, and its endpoint. Raises Problem 404, or 409 where it is no webhook."""
     session = await session_of(request)
     if session.spec.webhook is None:
@@ -62,15 +63,25 @@ async def _webhook_of(request: Request) -> tuple[Session, EndpointSettings]:
     "List the posts made for a webhook session, newest first; a page may be empty and still have a `next`",
     Answer(200, "A page of attempts", AttemptsAnswer),
     query=AttemptsQuery,
-    problems=("bad_cursor", *_WEBHOOK),
+    problems=("bad_cursor", "bad_pattern", *_WEBHOOK),
 )
 async def list_attempts(request: Request) -> Response:
-    session, _ = await _webhook_of(request)
+    session, _ = await webhook_of(request)
     query = read_query(request, AttemptsQuery)
-    delivery = _delivery(query.delivery, "bad_parameter") if query.delivery else None
+    delivery = parse_delivery(query.delivery, "bad_parameter") if query.delivery else None
     before = AttemptPosition.parse(query.cursor) if query.cursor else None
     log = edge_of(request).recoveries.attempts
-    page = await log.page(session.id, query.result or "*", query.event, delivery, before, query.limit)
+    subject = None if query.subject is None else check_pattern(query.subject)
+    page = await log.page(
+        session.id,
+        query.result or "*",
+        query.event,
+        delivery,
+        before,
+        query.limit,
+        subject=subject,
+        status=query.status,
+    )
     return json_answer(
         {
             "attempts": [attempt.describe() for attempt in page.attempts],
@@ -87,7 +98,7 @@ async def list_attempts(request: Request) -> Response:
 )
 async def resend_delivery(request: Request) -> Response:
     edge = edge_of(request)
-    session, _ = await _webhook_of(request)
+    session, _ = await webhook_of(request)
     asked = read_as(await read_json(request), ResendRequest)
     edge.store.require(HOOKS)
     delivery, events = await edge.store.guard(HOOKS, _resend(edge, session, asked))
@@ -103,13 +114,13 @@ async def _resend(edge: Edge, session: Session, asked: ResendRequest) -> tuple[s
             raise Problem("attempt_not_found", f"no delivery of {asked.event[:60]!r} is known")
         delivery = known
     else:
-        delivery = _delivery(str(asked.delivery), "bad_body")
+        delivery = parse_delivery(str(asked.delivery), "bad_body")
     return delivery, await edge.recoveries.resend(session, delivery, asked.idempotency_key)
 
 
 @operation("Send again all that failed for good since a time", _STARTED, body=RecoverBody, problems=_STARTING)
 async def recover_deliveries(request: Request) -> Response:
-    session, _ = await _webhook_of(request)
+    session, _ = await webhook_of(request)
     asked = read_as(await read_json(request), RecoverBody)
     if asked.since is None:
         raise Problem("missing_field", "since says from when on what failed for good is sent again", field="since")
@@ -123,7 +134,7 @@ async def recover_deliveries(request: Request) -> Response:
 
 @operation("Send a range of the past, whether it was sent before or not", _STARTED, body=ReplayBody, problems=_STARTING)
 async def replay_deliveries(request: Request) -> Response:
-    session, _ = await _webhook_of(request)
+    session, _ = await webhook_of(request)
     asked = read_as(await read_json(request), ReplayBody)
     start = _place(asked.cursor, asked.since, asked.last)
     if start is None:
@@ -151,7 +162,7 @@ def _started(shown: Mapping[str, Any]) -> Response:
     problems=_WEBHOOK,
 )
 async def list_recoveries(request: Request) -> Response:
-    session, _ = await _webhook_of(request)
+    session, _ = await webhook_of(request)
     found = await edge_of(request).recoveries.of(session.id)
     return json_answer({"recoveries": [recovery.describe() for recovery in found[:MAX_LIMIT]]})
 
@@ -181,7 +192,7 @@ async def cancel_recovery(request: Request) -> Response:
     problems=_WEBHOOK,
 )
 async def endpoint_health(request: Request) -> Response:
-    session, endpoint = await _webhook_of(request)
+    session, endpoint = await webhook_of(request)
     return json_answer(await _health(edge_of(request), session, endpoint))
 
 
@@ -199,7 +210,7 @@ async def _health(edge: Edge, session: Session, endpoint: EndpointSettings) -> H
 )
 async def enable_endpoint(request: Request) -> Response:
     edge = edge_of(request)
-    session, endpoint = await _webhook_of(request)
+    session, endpoint = await webhook_of(request)
     read_as(await read_json(request), EnableBody)
     await edge.webhooks.enable(session.id)
     return json_answer(await _health(edge, session, endpoint))
@@ -208,7 +219,7 @@ async def enable_endpoint(request: Request) -> Response:
 @operation("Disable an endpoint until it is enabled; its jobs are parked", _HEALTH, body=DisableBody, problems=_WEBHOOK)
 async def disable_endpoint(request: Request) -> Response:
     edge = edge_of(request)
-    session, endpoint = await _webhook_of(request)
+    session, endpoint = await webhook_of(request)
     reason = read_as(await read_json(request), DisableBody).reason
     if not reason.isprintable():
         raise Problem("bad_body", "reason must be printable", field="reason")
@@ -223,7 +234,7 @@ async def disable_endpoint(request: Request) -> Response:
     problems=("bad_webhook", "session_changed", *_WEBHOOK),
 )
 async def rotate_secret(request: Request) -> Response:
-    session, endpoint = await _webhook_of(request)
+    session, endpoint = await webhook_of(request)
     body = await read_json(request)
     if isinstance(body, dict):
         body = {name: value for name, value in body.items() if value is not None}
@@ -246,12 +257,13 @@ async def rotate_secret(request: Request) -> Response:
     problems=("too_many", "session_changed", *_WEBHOOK),
 )
 async def verify_endpoint(request: Request) -> Response:
-    session, _ = await _webhook_of(request)
+    session, _ = await webhook_of(request)
     session, consent = await edge_of(request).verification.verify(session)
     return json_answer(describe_session(session.spec, verification=consent.describe()))
 
 
-def _delivery(text: str, code: str) -> str:
+def parse_delivery(text: str, code: str) -> str:
+    """The delivery that a `delivery` or a `webhook-id` names. Raises Problem with the code."""
     if found := _DELIVERY.match(text):
         return found[2]
     raise Problem(code, "delivery must be the `delivery` of an attempt, or a `webhook-id`", field="delivery")

@@ -6,8 +6,11 @@ import time
 from collections.abc import Mapping
 
 from edge.hub.hub import Hub
-from edge.stats import Stats
+from edge.stats import Connection, Stats
 from edge.types import State, Subscriber
+
+# Of one session in one process: more is no list for a person.
+MAX_CONNECTIONS = 100
 
 
 def behind(hub: Hub, reader: Subscriber) -> int:
@@ -18,10 +21,16 @@ def behind(hub: Hub, reader: Subscriber) -> int:
 
 
 def measure(hub: Hub, sessions: Mapping[str, Stats]) -> None:
-    """Notes in the stats of sessions how far their readers are behind just now."""
+    """Notes in the stats of sessions how far their readers are behind just now; of one session alone also who they are."""
     furthest: dict[str, Subscriber] = {}
+    connections: list[Connection] = []
+    alone = len(sessions) == 1
     for reader in hub.readers:
-        if reader.session_id in sessions and behind(hub, reader):
+        if reader.session_id not in sessions:
+            continue
+        if alone and len(connections) < MAX_CONNECTIONS:
+            connections.append(_connection(hub, reader))
+        if behind(hub, reader):
             known = furthest.setdefault(reader.session_id, reader)
             if reader.position < known.position:
                 furthest[reader.session_id] = reader
@@ -29,6 +38,12 @@ def measure(hub: Hub, sessions: Mapping[str, Stats]) -> None:
         last = furthest.get(session_id)
         stats.lag = behind(hub, last) if last else 0
         stats.oldest = age_behind(hub, last.position) if last else 0.0
+        stats.connections = connections if alone else []
+
+
+def _connection(hub: Hub, reader: Subscriber) -> Connection:
+    since = time.time() - (time.monotonic() - reader.started)
+    return Connection(reader.transport_name, reader.state.value, since, behind(hub, reader))
 
 
 def age_behind(hub: Hub, sequence: int) -> float:

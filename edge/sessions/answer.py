@@ -107,6 +107,10 @@ class SessionAnswer(EndpointAnswer, kw_only=True):
     verification: VerificationAnswer | UnsetType = UNSET
     has_websocket: Annotated[bool | UnsetType, Meta(description="With `?live=true` on the list.")] = UNSET
     has_sse: Annotated[bool | UnsetType, Meta(description="With `?live=true` on the list.")] = UNSET
+    endpoint_state: Annotated[
+        Literal["closed", "paused", "open", "half_open", "disabled"] | UnsetType,
+        Meta(description="Of a webhook's circuit breaker, with `?live=true` on the list."),
+    ] = UNSET
 
 
 class CreatedSession(SessionAnswer, kw_only=True):

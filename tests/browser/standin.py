@@ -113,7 +113,10 @@ class Standin:
                 web.get("/", self._page),
                 web.get("/blank", self._blank),
                 web.get("/console/types.js", self._types),
-                web.get("/console/{place:overview|events|runs|alerts|renders|cameras|actors}{rest:(/.*)?}", self._page),
+                web.get(
+                    "/console/{place:overview|events|sessions|webhooks|runs|alerts|renders|cameras|actors}{rest:(/.*)?}",
+                    self._page,
+                ),
                 web.static("/console", CONSOLE),
                 web.static("/client", CLIENT),
                 web.get("/client.js", self._module),

@@ -10,12 +10,13 @@ const FRESHENING = 2_000;
 
 /** The server answered, and the answer was no. */
 export class Refusal extends Error {
-  constructor(status, { code = "", detail = "", retryAfter = null } = {}) {
+  constructor(status, { code = "", detail = "", retryAfter = null, field = "" } = {}) {
     super(detail || `the server answered ${status}`);
     this.name = "Refusal";
     this.status = status;
     this.code = code;
     this.retryAfter = retryAfter;
+    this.field = field;
   }
 
   static async of(response) {
@@ -24,6 +25,7 @@ export class Refusal extends Error {
     return new Refusal(response.status, {
       code: String(problem?.code ?? ""),
       detail: String(problem?.detail ?? problem?.title ?? ""),
+      field: String(problem?.field ?? ""),
       retryAfter: Number.isFinite(seconds) ? seconds * 1000 : null,
     });
   }

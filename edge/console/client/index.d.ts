@@ -76,6 +76,8 @@ export class Refusal extends Error {
   readonly code: string;
   /** In ms. */
   readonly retryAfter: number | null;
+  /** The field of the body that is refused, or "". */
+  readonly field: string;
 }
 
 export class Subscription<Types extends object = EventData> implements AsyncIterable<CallboardEvent> {

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from edge.http.bodies.webhooks import AttemptAnswer
 from edge.sessions.answer import MaybeTime, SessionAnswer, Time
-from edge.sessions.body import CURSOR, MAX_RATE, MIN_RATE, Last
+from edge.sessions.body import CURSOR, MAX_RATE, MIN_RATE, DeliveryMethod, Last
 from edge.transports import polling
 
 MAX_TEST_WAIT = 60.0
@@ -25,7 +25,19 @@ class SessionsQuery(LimitQuery, frozen=True, kw_only=True):
     """A page of the sessions, oldest first."""
 
     offset: Annotated[int, Meta(ge=0, le=10**9, description="Skip so many.")] = 0
-    live: Annotated[bool, Meta(description="Also who reads each just now, on all replicas.")] = False
+    live: Annotated[
+        bool, Meta(description="Also who reads each just now, on all replicas, and how each webhook's endpoint is.")
+    ] = False
+    q: Annotated[
+        str | None,
+        Meta(
+            max_length=200,
+            description="Only sessions with this text in their name, id, owner, subjects, event types, filter or the "
+            "address of their webhook; upper and lower case alike.",
+        ),
+    ] = None
+    delivery_method: Annotated[DeliveryMethod | None, Meta(description="Only sessions with this.")] = None
+    newest: Annotated[bool, Meta(description="Newest first.")] = False
 
 
 class StartQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,10 +205,26 @@ class Totals(msgspec.Struct, kw_only=True):
     last_error: str | None
 
 
+class ConnectionAnswer(msgspec.Struct):
+    """One connection that reads a session."""
+
+    transport: Literal["websocket", "sse", "polling"]
+    state: Annotated[
+        Literal["connecting", "replaying", "live", "lagging", "closed"],
+        Meta(description="`lagging`: it is too slow for the live path, and reads from the store."),
+    ]
+    since: Time
+    lag_events: int
+
+
 class StatsAnswer(Totals, kw_only=True):
     """What became of a session's events, over all replicas."""
 
     session_id: str
+    connections: Annotated[
+        list[ConnectionAnswer],
+        Meta(description="Who reads it just now, the longest connected first; at most a hundred of each replica."),
+    ]
 
 
 class OverallStatsAnswer(Totals, kw_only=True):

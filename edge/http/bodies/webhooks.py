@@ -33,6 +33,11 @@ class AttemptsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     event: Annotated[Id | None, Meta(description="Only those that carried this event.")] = None
     delivery: Annotated[str | None, Meta(description=DELIVERY)] = None
+    subject: Annotated[
+        str | None,
+        Meta(max_length=255, description="Only those about a subject, given as a pattern such as `job.*.>`."),
+    ] = None
+    status: Annotated[int | None, Meta(ge=100, le=599, description="Only those that were answered with it.")] = None
     result: Annotated[Literal["ok", "fail"] | None, Meta(description="Only those with this result.")] = None
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="At most so many.")] = DEFAULT_LIMIT
     cursor: Annotated[str | None, Meta(description="The `next` of the page before.")] = None
@@ -78,6 +83,28 @@ class AttemptsAnswer(msgspec.Struct):
 
     attempts: list[AttemptAnswer]
     next: str | None
+
+
+class RequestAnswer(msgspec.Struct):
+    """The request that a delivery makes, as the settings are now; what is secret is starred."""
+
+    method: Literal["POST"]
+    url: str
+    headers: Annotated[
+        dict[str, str], Meta(description="Each attempt has a `webhook-timestamp` and a `webhook-signature` of its own.")
+    ]
+    body: Annotated[str, Meta(description="Before compression; the first 64 Ki characters.")]
+    truncated: Annotated[bool, Meta(description="Whether it goes on, or has more events than are shown.")]
+
+
+class DeliveryAnswer(msgspec.Struct, kw_only=True):
+    """A delivery: all its attempts that are kept, oldest first, and what it posts."""
+
+    session_id: str
+    delivery: str
+    webhook_id: str
+    attempts: list[AttemptAnswer]
+    request: Annotated[RequestAnswer | None, Meta(description="Null where its event is no longer kept.")]
 
 
 class ResendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ import msgspec
 from edge.webhooks.client.outcome import Outcome, Timing, Verdict
 from edge.webhooks.queue.job import delivery_id
 from router.codec import rfc3339
+from router.subject import matches
 
 PREFIX = "attempt"
 
@@ -100,6 +101,15 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if delivery is None or self.delivery == delivery:
             return True
         return any(delivery_id(part.event, part.sequence, self.session) == delivery for part in self.parts)
+
+    def fits(self, subject: str | None, status: int | None) -> bool:
+        """Whether it is about a subject, given as a pattern, and was answered with a status; None for any.
+
+        Of a batch the subject of the first event counts.
+        """
+        if status is not None and self.status != status:
+            return False
+        return subject is None or (bool(self.subject) and matches(subject, self.subject))
 
     @property
     def deliveries(self) -> dict[str, Part]:

@@ -67,8 +67,11 @@ class Attempts:
         before: AttemptPosition | None = None,
         limit: int = DEFAULT_LIMIT,
         reads: int = READS,
+        *,
+        subject: str | None = None,
+        status: int | None = None,
     ) -> AttemptPage:
-        """Reads the newest attempts before a place; `result` is ok, fail or * for both. Raises BrokerError.
+        """Reads the newest attempts before a place; `result` is ok, fail or * for both, `subject` a pattern. Raises BrokerError.
 
         Those of one quarter of a second may be out of order.
         """
@@ -90,6 +93,8 @@ class Attempts:
                 for index in range(len(attempts) - 1, -1, -1):
                     place = AttemptPosition(sequence, index)
                     if (before is not None and place >= before) or not attempts[index].carried(event, delivery):
+                        continue
+                    if not attempts[index].fits(subject, status):
                         continue
                     if len(found) == limit:
                         return AttemptPage([attempt for _, attempt in found], found[-1][0])

@@ -18,6 +18,8 @@ from edge.errors import Problem
 from edge.filters.evaluation import Filtering
 from edge.jobs import ENDED, Jobs, new_id
 from edge.sessions.registry import Registry, Session
+from edge.webhooks.client.payload import Payload, build_payload
+from edge.webhooks.history.attempt import Attempt
 from edge.webhooks.history.attempts import Attempts
 from edge.webhooks.history.recovery_job import Kind, Recovery, RecoverySettings, text_of
 from edge.webhooks.history.recovery_run import RecoveryRun
@@ -33,6 +35,8 @@ ROLE = "role.recoveries"
 MAX_RUNNING = 4
 # Pages of dead letters that one resend searches for its own.
 RESEND_PAGES = 20
+# Events of a batch that are shown with an attempt.
+SHOWN_EVENTS = 20
 
 
 class Recoveries:
@@ -92,6 +96,18 @@ class Recoveries:
                     session.id, record, f"resend.{delivery}.{unique}", letters.get(record.sequence, ())
                 )
         return sum(record is not None for record in records)
+
+    async def posted(self, session: Session, attempt: Attempt, epoch: str) -> Payload | None:
+        """What an attempt posted, of a batch its first events; None where none of them is kept. Raises BrokerError."""
+        records = []
+        for part in list(attempt.deliveries.values())[:SHOWN_EVENTS]:
+            # The event by which a receiver is asked for its consent is in no stream.
+            if part.sequence > 0 and (record := await self._redelivery.record(part, session)) is not None:
+                records.append(record)
+        if not records:
+            return None
+        batch = session.spec.webhook is not None and session.spec.webhook.batch is not None
+        return build_payload(records, epoch, session.id, session.spec.dialect, batch or bool(attempt.parts))
 
     async def recover(self, session: Session, since: datetime, until: datetime | None, rate: float) -> Recovery:
         """Creates a recovery of all deliveries that failed for good since a time. Raises Problem or BrokerError."""
