@@ -30,6 +30,7 @@ from edge.http import (
     history,
     ingest,
     pictures,
+    portal,
     recordings,
     rule_trials,
     rules,
@@ -131,10 +132,13 @@ ACCESS: Mapping[str, Access] = {
             "/livez",
             "/readyz",
             "/openapi.json",
+            "/portal/{session_id}",
         ),
         Access.OPEN,
     ),
-    **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),
+    **dict.fromkeys(("/callbacks/sessions", f"{SESSION}/portal"), Access.TOKEN),
+    # To change or delete it, the handlers want its owner.
+    **dict.fromkeys((SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.SESSION),
     **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/me", "/tickets", "/events"), Access.TOKEN),
     **dict.fromkeys(("/actors", "/commands", "/commands/{actor}/{instance}/{command}"), Access.TOKEN),
     **dict.fromkeys(("/runs/{run}/lease", "/runs/{run}/stop"), Access.TOKEN),
@@ -152,7 +156,7 @@ ACCESS: Mapping[str, Access] = {
         Access.TOKEN,
     ),
     **{
-        f"{SESSION}/{way}": Access.TOKEN
+        f"{SESSION}/{way}": Access.SESSION
         for way in (
             "attempts",
             "deliveries/{delivery}",
@@ -214,6 +218,8 @@ def routes() -> list[BaseRoute]:
         Route(session, sessions.change_session, methods=["PATCH"]),
         Route(session, sessions.delete_session, methods=["DELETE"]),
         Route(f"{session}/stats", sessions.session_stats),
+        Route(f"{session}/portal", portal.open_portal, methods=["POST"]),
+        Route("/portal/{session_id}", portal.portal_page),
         Route(f"{session}/test", sessions.test_session, methods=["POST"]),
         Route(f"{session}/refresh", sessions.refresh_session, methods=["POST"]),
         Route(f"{session}/alerts", alert_calls.act_by_webhook, methods=["POST"]),

@@ -98,6 +98,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "redrive_ended": (409, "Redrive already ended"),
     "redrive_refused": (409, "Redrive needs force"),
     "too_many_redrives": (409, "Too many redrives in progress"),
+    "portal_unavailable": (409, "No link can be made"),
     "not_a_webhook": (409, "Not a webhook session"),
     "attempt_not_found": (404, "Attempt not found"),
     "event_gone": (410, "Event no longer stored"),

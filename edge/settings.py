@@ -29,6 +29,8 @@ BREAKER_PROBES = (1, 100)
 DISABLE_AFTER = (60.0, 366 * 86400.0)
 DISABLE_ATTEMPTS = (1, 100_000)
 
+# It becomes part of a header: a scheme, a name (`*.` for all below it) and a port.
+_FRAME_ORIGIN = re.compile(r"https?://(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
 # 410 disables the endpoint, whatever is retried.
 _STATUS = re.compile(r"[345][0-9]{2}\Z|[345]xx\Z")
 
@@ -310,6 +312,8 @@ class EdgeSettings:
     workers: int = 1
     # Origins a browser page may come from besides this server itself and pages served from loopback; `*` for any.
     allowed_origins: tuple[str, ...] = ()
+    # Origins whose pages may show an endpoint's page (`/portal/{session_id}`) in a frame; without any nobody's may.
+    portal_origins: tuple[str, ...] = ()
     # Host names this server answers to, against DNS rebinding.
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
     # Networks whose X-Forwarded-For and X-Forwarded-Proto headers are trusted, such as 10.0.0.0/8.
@@ -330,6 +334,9 @@ class EdgeSettings:
     webrtc: WebRtcSettings = field(default_factory=WebRtcSettings)
 
     def __post_init__(self) -> None:
+        for origin in self.portal_origins:
+            if not _FRAME_ORIGIN.fullmatch(origin):
+                raise ValueError(f"portal_origins needs origins such as https://app.example, not {origin}")
         for network in self.trusted_proxies:
             try:
                 ip_network(network, strict=False)

@@ -26,6 +26,7 @@ class Access(Enum):
 
     OPEN = "open"  # nothing
     TOKEN = "token"  # a token; the route itself checks the grants
+    SESSION = "session"  # the same, and a token for this session alone is enough
     STREAM = "stream"  # a token, or a ticket or pass for this stream: browsers open streams without headers
     OPERATOR = "operator"  # a token with `operate`
 
@@ -95,6 +96,8 @@ class Authenticator:
                 return await self._redeem(credentials.stream, credentials.address)
             raise Problem("token_required", "send Authorization: Bearer <token>", headers=CHALLENGE)
         principal = await self.verify(credentials.token, credentials.address)
+        if principal.confined and access is not Access.SESSION:
+            raise Problem("not_granted", "the token is for the endpoints of single sessions")
         if access is Access.OPERATOR:
             principal.require_operator()
         return Admission(principal)

@@ -14,12 +14,16 @@ EVERYTHING = (">",)
 
 @dataclass(frozen=True)
 class Grants:
-    """What a token allows. `operate` is for operators: dead letters, rules, metrics, all sessions."""
+    """What a token allows. `operate` is for operators: dead letters, rules, metrics, all sessions.
+
+    `sessions` are the ids of sessions whose endpoint alone the token shows and manages: such a token has no other right.
+    """
 
     read: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     operate: bool = False
+    sessions: tuple[str, ...] = ()
 
     @classmethod
     def of(

@@ -26,7 +26,18 @@ class Principal:
 
     def owns(self, owner: str | None) -> bool:
         """Whether it may see what belongs to `owner`: its own, and with `operate` everything."""
+        if self.confined:
+            return False
         return self.grants.operate or (self.id is not None and self.id == owner)
+
+    @property
+    def confined(self) -> bool:
+        """Whether its token is for single sessions: it is refused by all routes but those of `Access.SESSION`."""
+        return bool(self.grants.sessions)
+
+    def manages(self, session_id: str, owner: str | None) -> bool:
+        """Whether it may see a session's endpoint and manage it: its own, or one that its token names."""
+        return session_id in self.grants.sessions or self.owns(owner)
 
     @property
     def left(self) -> float:

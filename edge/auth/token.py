@@ -4,6 +4,8 @@
      "callboard": {"read": ["agent.*.>"], "publish": ["agent.alice.>"], "command": ["camera.main.*"], "operate": false}}
 
 `sub` and `exp` are required; what `callboard` does not grant is denied, but the alerts that name the `sub` as their audience.
+
+A token with `"sessions": ["sess_…"]` is for the endpoints of these sessions, and grants nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import math
 import re
 import time
 from base64 import urlsafe_b64decode
+from dataclasses import replace
 from typing import Annotated, Any
 
 import jwt
@@ -30,6 +33,7 @@ from router.errors import BadPattern
 # 8 KiB: what common proxies take as one header line.
 MAX_TOKEN = 8192
 _COMPACT = re.compile(r"[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}\Z")
+SESSION_ID = "^sess_[0-9a-f]{8,64}$"
 # Headers by which a token brings its own key, or says where to fetch it: always an attack.
 _FOREIGN_KEYS = ("jwk", "jku", "x5u", "x5c")
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
@@ -45,6 +49,14 @@ class _Granted(msgspec.Struct):
     publish: _Patterns = []
     command: _Patterns = []
     operate: bool = False
+    sessions: Annotated[
+        list[Annotated[str, msgspec.Meta(pattern=SESSION_ID)]], msgspec.Meta(max_length=MAX_GRANTS)
+    ] = []
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether it names sessions and grants something else as well."""
+        return bool(self.sessions and (self.read or self.publish or self.command or self.operate))
 
 
 class _Claims(msgspec.Struct):
@@ -132,9 +144,12 @@ class Verifier:
         self._check_times(claims)
         self._check_audience(claims)
         granted = claims.callboard
+        if granted.is_mixed:
+            raise bad_token("its claim callboard: a token with sessions has no other right")
         try:
-            read = [*granted.read, *_own_channel(claims.sub)]
+            read = [*granted.read, *([] if granted.sessions else _own_channel(claims.sub))]
             grants = Grants.of(read, granted.publish, granted.command, granted.operate)
+            grants = replace(grants, sessions=tuple(granted.sessions))
         except BadPattern as fault:
             raise bad_token(f"its claim callboard: {fault}") from None
         if not claims.sub.isprintable() or claims.sub.isspace():
@@ -203,6 +218,7 @@ def mint(secret: str, subject: str, grants: Grants, ttl: float, issuer: str | No
             "publish": list(grants.publish),
             "command": list(grants.command),
             "operate": grants.operate,
+            **({"sessions": list(grants.sessions)} if grants.sessions else {}),
         },
     }
     claims |= {name: value for name, value in (("iss", issuer), ("aud", audience)) if value}

@@ -64,6 +64,15 @@ async def session_of(connection: Request | WebSocket) -> Session:
     return session
 
 
+async def managed_session_of(request: Request) -> Session:
+    """The same for what a token for this session alone allows as well: to see it, and to manage its endpoint."""
+    session_id = request.path_params["session_id"]
+    session = await edge_of(request).registry.find(session_id)
+    if not principal_of(request.scope).manages(session.id, session.spec.owner):
+        raise unknown_session(session_id)
+    return session
+
+
 @operation(
     "Create a session",
     Answer(201, "The session; its webhook secret is shown this once", CreatedSession),
@@ -171,7 +180,7 @@ def _is_asked_for(spec: SessionSpec, query: SessionsQuery) -> bool:
 
 @operation("Read a session", Answer(200, "The session", SessionAnswer))
 async def read_session(request: Request) -> Response:
-    return json_answer(describe_session((await session_of(request)).spec))
+    return json_answer(describe_session((await managed_session_of(request)).spec))
 
 
 @operation(
@@ -216,7 +225,7 @@ async def delete_session(request: Request) -> Response:
 @operation("Read what became of a session's events", Answer(200, "Over all replicas", StatsAnswer))
 async def session_stats(request: Request) -> Response:
     edge = edge_of(request)
-    session = await session_of(request)
+    session = await managed_session_of(request)
     stats = await _stats(edge, session)
     return json_answer({**describe(session.id, stats), "connections": describe_connections(stats)})
 
@@ -264,7 +273,7 @@ async def overall_stats(request: Request) -> Response:
 )
 async def test_session(request: Request) -> Response:
     edge = edge_of(request)
-    session = await session_of(request)
+    session = await managed_session_of(request)
     wait = read_query(request, SessionTestQuery).wait
     if wait and session.spec.webhook is None:
         raise Problem("not_a_webhook", "wait is for webhook sessions: readers do not acknowledge events")

@@ -26,7 +26,7 @@ from edge.http.bodies.webhooks import (
 )
 from edge.http.body import edge_of, json_answer, read_json, read_query
 from edge.http.openapi.operation import Answer, operation
-from edge.http.sessions import session_of
+from edge.http.sessions import managed_session_of
 from edge.runtime import Edge
 from edge.sessions.answer import CreatedSession
 from edge.sessions.answer import describe as describe_session
@@ -53,7 +53,7 @@ _DELIVERY = re.compile(r"(msg_)?([0-9a-f]{32})\Z")
 
 async def webhook_of(request: Request) -> tuple[Session, EndpointSettings]:
     """The session of a path, and its endpoint. Raises Problem 404, or 409 where it is no webhook."""
-    session = await session_of(request)
+    session = await managed_session_of(request)
     if session.spec.webhook is None:
         raise Problem("not_a_webhook", f"its delivery_method is {session.spec.delivery_method}")
     return session, session.spec.webhook
@@ -171,7 +171,7 @@ async def list_recoveries(request: Request) -> Response:
     "Read how far a recovery has come", Answer(200, "The recovery", RecoveryAnswer), problems=("recovery_not_found",)
 )
 async def read_recovery(request: Request) -> Response:
-    session = await session_of(request)
+    session = await managed_session_of(request)
     return json_answer((await edge_of(request).recoveries.find(session.id, request.path_params["recovery"])).describe())
 
 
@@ -181,7 +181,7 @@ async def read_recovery(request: Request) -> Response:
     problems=("recovery_not_found", "recovery_ended"),
 )
 async def cancel_recovery(request: Request) -> Response:
-    session = await session_of(request)
+    session = await managed_session_of(request)
     cancelled = await edge_of(request).recoveries.cancel(session.id, request.path_params["recovery"])
     return json_answer(cancelled.describe(), 202)
 

@@ -17,6 +17,8 @@ def test_every_route_that_is_named_exists_and_the_others_are_for_operators() -> 
     assert {path for path, access in ACCESS.items() if access is Access.OPEN} == {
         "/", "/client", "/client.js", "/console", "/console/", "/console/types.js", "/docs", "/docs/events",
         "/health", "/livez", "/readyz", "/openapi.json",
+        # The page alone: what it shows it asks for with its token.
+        "/portal/{session_id}",
         # The receiver of a webhook signs its call with the session's secret.
         "/callbacks/sessions/{session_id}/alerts",
         # A link to it is signed; without a signature its handler asks for a principal that may read the run.

@@ -27,6 +27,7 @@ _TOKEN = ("token_required", "bad_token", "token_expired", "token_in_query", "rat
 _BY_ACCESS: Mapping[Access, tuple[str, ...]] = {
     Access.OPEN: (),
     Access.TOKEN: _TOKEN,
+    Access.SESSION: _TOKEN,
     Access.STREAM: (*_TOKEN, "bad_ticket"),
     Access.OPERATOR: (*_TOKEN, "operator_only"),
 }

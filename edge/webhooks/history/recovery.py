@@ -99,11 +99,10 @@ class Recoveries:
 
     async def posted(self, session: Session, attempt: Attempt, epoch: str) -> Payload | None:
         """What an attempt posted, of a batch its first events; None where none of them is kept. Raises BrokerError."""
-        records = []
-        for part in list(attempt.deliveries.values())[:SHOWN_EVENTS]:
-            # The event by which a receiver is asked for its consent is in no stream.
-            if part.sequence > 0 and (record := await self._redelivery.record(part, session)) is not None:
-                records.append(record)
+        # The event by which a receiver is asked for its consent is in no stream.
+        stored = [part for part in attempt.deliveries.values() if part.sequence > 0][:SHOWN_EVENTS]
+        found = [await self._redelivery.record(part, session) for part in stored]
+        records = [record for record in found if record is not None]
         if not records:
             return None
         batch = session.spec.webhook is not None and session.spec.webhook.batch is not None

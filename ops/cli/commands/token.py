@@ -23,6 +23,12 @@ def declare(parser: Parser) -> None:
         "--command", metavar="PATTERN", action="append", dest="commands", help="commands that may be given"
     )
     parser.add_argument("--operate", action="store_true", help="dead letters, rules, figures, all sessions")
+    parser.add_argument(
+        "--session",
+        metavar="ID",
+        action="append",
+        help="for the endpoint of this session alone, at /portal/ID; nothing else",
+    )
     parser.add_argument("--ttl", metavar="TIME", default="1h", help="how long it is good: 15m, 8h, 7d (1h)")
     parser.setting("--data-dir", "DATA_DIR", "the data folder of a running `callboard up` (.callboard)", "FOLDER")
     parser.add_argument("--json", action="store_true", help="print JSON, with the time at which it ends")
@@ -40,6 +46,7 @@ def run(given: argparse.Namespace) -> int:
         given.operate,
         given.ttl,
         given.json,
+        tuple(given.session or ()),
     )
     return run_token(load(given, "identity", adopt=KEYS), request)
 

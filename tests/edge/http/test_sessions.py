@@ -286,3 +286,38 @@ async def test_the_list_tells_who_reads_each_session_where_that_is_asked(edge: R
         assert (live[read]["has_websocket"], live[read]["has_sse"]) == (True, False)
         assert (live[unread]["has_websocket"], live[unread]["has_sse"]) == (False, False)
         assert "has_websocket" not in (await listed(""))[read]
+
+
+async def test_sessions_are_searched_by_what_is_shown_of_them_and_listed_newest_first(
+    edge: RunningEdge, entity: str
+) -> None:
+    hook = await edge.session(
+        delivery_method="webhook", name=f"Nightly {entity}", webhook_url="http://127.0.0.1:9/in?key=geheim" + entity
+    )
+    reader = await edge.session(name="another", subjects=[f"job.{entity}.>"])
+
+    async def found(query: str) -> list[str]:
+        answer = await edge.http.get(f"/callbacks/sessions?limit=1000&{query}")
+        return [each["session_id"] for each in answer.json()["sessions"]]
+
+    assert await found(f"q=NIGHTLY {entity}") == [hook]
+    assert await found(f"q={entity}&newest=true") == [reader, hook]
+    assert await found(f"q={entity}") == [hook, reader]
+    assert await found(f"q={entity}&delivery_method=webhook") == [hook]
+    assert await found(f"q=geheim{entity}") == []
+    live = (await edge.http.get(f"/callbacks/sessions?live=true&q={entity}&newest=true")).json()["sessions"]
+    assert [each.get("endpoint_state") for each in live] == [None, "closed"]
+
+
+async def test_a_session_s_stats_say_who_reads_it_by_what_and_since_when(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    async with edge.socket(session) as socket, edge.sse(session) as stream:
+        await socket.control("ready")
+        await stream.next()
+        readers = (await edge.stats(session))["connections"]
+
+    assert [(each["transport"], each["state"], each["lag_events"]) for each in readers] == [
+        ("websocket", "live", 0),
+        ("sse", "live", 0),
+    ]
+    assert all(each["since"].endswith("Z") for each in readers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -47,3 +48,17 @@ def test_the_age_is_of_the_first_event_behind_a_position() -> None:
 
     assert lag.age_behind(place, 3) > 0
     assert lag.age_behind(place, 9) == 0.0
+
+
+def test_of_one_session_alone_it_says_who_reads_it() -> None:
+    place = hub()
+    place.readers = [reader(7), reader(9, State.LIVE), reader(1, session_id="sess_other")]
+    for each in place.readers:
+        each.transport_name, each.started = "sse", time.monotonic() - 5
+    alone = {"sess_x": Stats()}
+
+    lag.measure(place, alone)
+    readers = alone["sess_x"].connections
+
+    assert [(each.state, each.lag) for each in readers] == [("lagging", 2), ("live", 0)]
+    assert all(4 < time.time() - each.since < 60 for each in readers)

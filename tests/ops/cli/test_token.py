@@ -105,3 +105,14 @@ async def test_with_a_key_any_address_is_listened_on_and_the_commands_take_a_tok
     found = {finding["check"]: finding for finding in json.loads(doctor.stdout)["findings"]}
     assert found["sse"]["verdict"] == "ok"
     assert {f["check"]: f for f in json.loads(stranger.stdout)["findings"]}["sse"]["verdict"] == "warn"
+
+
+def test_a_token_for_a_session_has_no_other_right() -> None:
+    session = "sess_5f3a9c1e0b2d4a6f8c7e1d3b"
+    done = callboard("token", "--session", session, JWT_SECRET=SECRET)
+    mixed = callboard("token", "--session", session, "--read", ">", JWT_SECRET=SECRET)
+    principal = Verifier(IdentitySettings(secret=SECRET)).verify_now(done.stdout.strip())
+
+    assert principal.grants.sessions == (session,) and principal.confined
+    assert principal.grants.read == () and not principal.grants.operate
+    assert mixed.returncode != 0 and "no other right" in mixed.stderr

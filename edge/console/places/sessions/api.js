@@ -34,6 +34,7 @@ function sessionApi(call, path) {
     enable: () => post("enable"),
     disable: (reason) => post("disable", { reason }),
     rotate: (body) => post("secret/rotate", body),
+    share: (body) => post("portal", body),
     verify: () => post("verify", {}, { patience: 70_000 }),
   };
 }
