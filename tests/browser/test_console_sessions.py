@@ -36,8 +36,8 @@ async def test_a_session_is_made_with_guidance_read_tested_changed_and_deleted(
     for method in ("WebSocket", "Server-sent events", "Polling", "Webhook"):
         assert "Costs:" in await page.inner_text(f".method-card:has-text('{method}')")
     await page.check(".method-card:has-text('Server-sent events') input")
-    await page.check(".type-card:has-text('progress') input >> nth=0")
-    assert "I need to analyze" in (await page.text_content(".type-card:has-text('thinking') pre") or "")
+    await page.check("input[name=type-progress]")
+    assert "I need to analyze" in (await page.text_content(".type-card:has([name=type-thinking]) pre") or "")
     await page.fill("input[name=name]", f"Session {run}")
     await page.fill("input[name=subjects]", f"job.{run}.>, session.>")
     await page.fill("input[name=max_rate]", "5000")

@@ -31,7 +31,7 @@ export function healthView(now) {
   const said = h("span.sentence");
   const since = h("span.faint");
   const why = h("p.why");
-  const element = h("section.health.quiet", { "aria-label": "Health", role: "status" }, badgePlace, said, since, why);
+  const element = h("section.health.quiet", { "aria-label": "Health" }, badgePlace, said, since, why);
   let health = null;
   const tick = () => {
     if (!health) return;
