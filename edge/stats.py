@@ -14,7 +14,7 @@ from router.codec import rfc3339
 EVERYTHING = "~"
 
 
-class Connection(msgspec.Struct, frozen=True):
+class ConnectedReader(msgspec.Struct, frozen=True):
     """One reader of a session, as it was when it was asked for: `since` in seconds since the epoch, `lag` in sequences."""
 
     transport: str
@@ -50,7 +50,7 @@ class Stats(msgspec.Struct):
     # The newest cursor that a poll came back with: a receipt, whichever process had answered with it.
     receipt: str = ""
     # Where one session alone was asked for: who reads it, the first hundred in each process.
-    connections: list[Connection] = []
+    connections: list[ConnectedReader] = []
 
     @property
     def queued(self) -> int:

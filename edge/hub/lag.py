@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from edge.hub.hub import Hub
-from edge.stats import Connection, Stats
+from edge.stats import ConnectedReader, Stats
 from edge.types import State, Subscriber
 
 # Of one session in one process: more is no list for a person.
@@ -23,7 +23,7 @@ def behind(hub: Hub, reader: Subscriber) -> int:
 def measure(hub: Hub, sessions: Mapping[str, Stats]) -> None:
     """Notes in the stats of sessions how far their readers are behind just now; of one session alone also who they are."""
     furthest: dict[str, Subscriber] = {}
-    connections: list[Connection] = []
+    connections: list[ConnectedReader] = []
     alone = len(sessions) == 1
     for reader in hub.readers:
         if reader.session_id not in sessions:
@@ -41,9 +41,9 @@ def measure(hub: Hub, sessions: Mapping[str, Stats]) -> None:
         stats.connections = connections if alone else []
 
 
-def _connection(hub: Hub, reader: Subscriber) -> Connection:
+def _connection(hub: Hub, reader: Subscriber) -> ConnectedReader:
     since = time.time() - (time.monotonic() - reader.started)
-    return Connection(reader.transport_name, reader.state.value, since, behind(hub, reader))
+    return ConnectedReader(reader.transport_name, reader.state.value, since, behind(hub, reader))
 
 
 def age_behind(hub: Hub, sequence: int) -> float:

@@ -29,9 +29,8 @@ class SessionsQuery(LimitQuery, frozen=True, kw_only=True):
         bool, Meta(description="Also who reads each just now, on all replicas, and how each webhook's endpoint is.")
     ] = False
     q: Annotated[
-        str | None,
+        Annotated[str, Meta(max_length=200)] | None,
         Meta(
-            max_length=200,
             description="Only sessions with this text in their name, id, owner, subjects, event types, filter or the "
             "address of their webhook; upper and lower case alike.",
         ),

@@ -34,10 +34,12 @@ class AttemptsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     event: Annotated[Id | None, Meta(description="Only those that carried this event.")] = None
     delivery: Annotated[str | None, Meta(description=DELIVERY)] = None
     subject: Annotated[
-        str | None,
-        Meta(max_length=255, description="Only those about a subject, given as a pattern such as `job.*.>`."),
+        Annotated[str, Meta(max_length=255)] | None,
+        Meta(description="Only those about a subject, given as a pattern such as `job.*.>`."),
     ] = None
-    status: Annotated[int | None, Meta(ge=100, le=599, description="Only those that were answered with it.")] = None
+    status: Annotated[
+        Annotated[int, Meta(ge=100, le=599)] | None, Meta(description="Only those that were answered with it.")
+    ] = None
     result: Annotated[Literal["ok", "fail"] | None, Meta(description="Only those with this result.")] = None
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="At most so many.")] = DEFAULT_LIMIT
     cursor: Annotated[str | None, Meta(description="The `next` of the page before.")] = None
