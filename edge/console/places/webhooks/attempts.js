@@ -119,7 +119,7 @@ export function attemptsView({ api, toast, changed = () => {}, done = () => {} }
 
 function timing({ timing_ms: spans }) {
   const total = Math.max(spans.total, 0.001);
-  return h("div.timing", {}, ...PHASES.filter(([name]) => Number.isFinite(spans[name])).map(([name, label]) => {
+  return h("div.timing", {}, ...PHASES.filter(([name]) => Number.isFinite(spans[name]) && (name === "total" || spans[name] > 0)).map(([name, label]) => {
     const bar = h("span.bar");
     bar.style.transform = `scaleX(${Math.min(1, spans[name] / total)})`;
     return h("div.timing-row", {}, h("span", {}, label), h("span.track", {}, bar), h("span.end", {}, milliseconds(spans[name])));
