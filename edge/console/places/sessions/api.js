@@ -38,35 +38,3 @@ function sessionApi(call, path) {
     verify: () => post("verify", {}, { patience: 70_000 }),
   };
 }
-
-/**
- * Calls `read` at once and every `seconds` while the page is looked at; two never overlap. Returns `{ now(), end() }`; `read` says
- * by itself what went wrong.
- */
-export function poll(read, seconds) {
-  let ended = false;
-  let asking = false;
-  let timer = null;
-  const turn = async () => {
-    clearTimeout(timer);
-    if (ended || asking) return;
-    asking = true;
-    try {
-      if (!document.hidden) await read();
-    } finally {
-      asking = false;
-      if (!ended) timer = setTimeout(turn, seconds * 1000);
-    }
-  };
-  const seen = () => !document.hidden && turn();
-  document.addEventListener("visibilitychange", seen);
-  turn();
-  return {
-    now: turn,
-    end() {
-      ended = true;
-      clearTimeout(timer);
-      document.removeEventListener("visibilitychange", seen);
-    },
-  };
-}

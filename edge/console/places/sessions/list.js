@@ -3,16 +3,17 @@
 import { h, icon, say, show } from "../../dom.js";
 import { number } from "../../format.js";
 import { filterBar } from "../../parts/filters.js";
+import { poll } from "../../parts/poll.js";
 import { faulty, loading, nothing } from "../../parts/states.js";
 import { table } from "../../parts/table.js";
 import { time } from "../../parts/time.js";
 import { heading } from "../../parts/toolbar.js";
 import { badge } from "../../views/panel.js";
-import { poll, sessionsApi } from "./api.js";
+import { sessionsApi } from "./api.js";
 import { METHODS, iconOf, titleOf } from "./methods.js";
 import { endpointBadge } from "./state.js";
 
-const SECONDS = 4;
+const EVERY = 4_000;
 const PAGE = 50;
 
 const FIELDS = [
@@ -54,14 +55,14 @@ export function listView(context, params) {
   const bar = filterBar(FIELDS, (values) => {
     shown = PAGE;
     context.mark([], values);
-    polling.now();
+    polling.again();
   });
   bar.set(Object.fromEntries(params.query));
   const rows = table({
     label: "Sessions", columns: columns(() => context.client.state.session), key: ({ session_id: id }) => id,
     href: ({ session_id: id }) => context.addressOf("sessions", [id]),
   });
-  const more = h("button.quiet", { type: "button", hidden: true, onclick: () => { shown += PAGE; polling.now(); } }, "Show more");
+  const more = h("button.quiet", { type: "button", hidden: true, onclick: () => { shown += PAGE; polling.again(); } }, "Show more");
   const state = h("div.states", {}, loading("the sessions"));
   const content = h("div.list-content", {}, state, rows.element, h("div.row-of-buttons", {}, more));
   show(rows.element, false);
@@ -85,14 +86,14 @@ export function listView(context, params) {
       if (rows.rows.length && !fault.status) return;
       rows.set([]);
       show(total, false);
-      state.replaceChildren(faulty(fault, "the sessions", { right: "use this server", again: () => polling.now() }));
+      state.replaceChildren(faulty(fault, "the sessions", { right: "use this server", again: () => polling.again() }));
     }
   };
-  const polling = poll(read, SECONDS);
+  const polling = poll(read, EVERY);
   return {
     element: h("section.page.sessions", { id: "sessions" }, head.element, bar.element, content),
     title: "Sessions",
-    close: () => polling.end(),
+    close: () => polling.stop(),
   };
 }
 

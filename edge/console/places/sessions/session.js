@@ -3,12 +3,13 @@
 import { copyButton, h, icon, say, show } from "../../dom.js";
 import { duration, number, percent } from "../../format.js";
 import { confirm, dialog } from "../../parts/dialog.js";
+import { poll } from "../../parts/poll.js";
 import { faulty, loading, sentence } from "../../parts/states.js";
 import { table } from "../../parts/table.js";
 import { time } from "../../parts/time.js";
 import { heading, tool } from "../../parts/toolbar.js";
 import { badge } from "../../views/panel.js";
-import { poll, sessionsApi } from "./api.js";
+import { sessionsApi } from "./api.js";
 import { sessionForm } from "./form.js";
 import { latestEvents } from "./latest.js";
 import { iconOf, programsFor, titleOf } from "./methods.js";
@@ -16,7 +17,7 @@ import { settingsView } from "./settings.js";
 import { ENDPOINT_STATES, endpointBadge } from "./state.js";
 import { testDialog } from "./test.js";
 
-const SECONDS = 3;
+const EVERY = 3_000;
 
 const READERS = [
   { name: "transport", title: "By", cell: ({ transport }) => titleOf(transport) },
@@ -74,7 +75,7 @@ export function sessionView(context, id) {
   };
   const tools = (isWebhook) => [
     isWebhook && h("a.tool.wide", { href: context.addressOf("webhooks", [id]) }, icon("webhook"), h("span", {}, "Deliveries")),
-    tool("Test", "play", () => testDialog(session, api, { done: () => polling.now() }), { wide: true }),
+    tool("Test", "play", () => testDialog(session, api, { done: () => polling.again() }), { wide: true }),
     isWebhook && pauseTool(),
     tool("Change", "sliders", change, { wide: true }),
     tool("Delete", "bin", remove, { wide: true }),
@@ -157,15 +158,15 @@ export function sessionView(context, id) {
       latest?.close();
       latest = null;
       head.tools.replaceChildren();
-      content.replaceChildren(faulty(fault, "the session", { right: "see this session", again: () => { session = null; polling.now(); } }));
+      content.replaceChildren(faulty(fault, "the session", { right: "see this session", again: () => { session = null; polling.again(); } }));
     }
   };
-  polling = poll(read, SECONDS);
+  polling = poll(read, EVERY);
   return {
     element: h("section.page.sessions", { id: "sessions" }, head.element, content),
     title: "Session",
     close() {
-      polling.end();
+      polling.stop();
       latest?.close();
     },
   };

@@ -3,10 +3,10 @@
 import { h, icon, say, show } from "../../dom.js";
 import { number, percent } from "../../format.js";
 import { confirm, dialog } from "../../parts/dialog.js";
+import { poll } from "../../parts/poll.js";
 import { faulty, loading, sentence } from "../../parts/states.js";
 import { heading, tool } from "../../parts/toolbar.js";
 import { badge } from "../../views/panel.js";
-import { poll } from "../sessions/api.js";
 import { field } from "../sessions/fields.js";
 import { showSecret } from "../sessions/secret.js";
 import { settingsView } from "../sessions/settings.js";
@@ -15,7 +15,7 @@ import { attemptsView } from "./attempts.js";
 import { healthView } from "./health.js";
 import { recoveriesView } from "./recoveries.js";
 
-const SECONDS = 2;
+const EVERY = 2_000;
 
 const TILES = (stats) => {
   const finished = stats.events_delivered + stats.events_failed + stats.events_dropped;
@@ -36,7 +36,7 @@ export function endpointView({ api, id, toast, now, back = null, tools = () => [
   const head = heading("webhook", id, { back });
   const health = healthView(now);
   const figures = h("div.tiles");
-  const attempts = attemptsView({ api, toast, changed: searched, done: () => polling.now() });
+  const attempts = attemptsView({ api, toast, changed: searched, done: () => polling.again() });
   const recoveries = recoveriesView({ api, toast, now });
   const content = h("div.session-content", {}, loading("the endpoint"));
   attempts.set(search);
@@ -63,7 +63,7 @@ export function endpointView({ api, id, toast, now, back = null, tools = () => [
   const drawTools = () => {
     const held = state?.state === "disabled" || state?.state === "open";
     head.tools.replaceChildren(...[
-      tool("Test", "play", () => testDialog(session, api, { done: () => polling.now() }), { wide: true }),
+      tool("Test", "play", () => testDialog(session, api, { done: () => polling.again() }), { wide: true }),
       held && tool("Enable", "play", () => tell(api.enable, "Deliveries go on; what waited comes first."), { wide: true }),
       state?.state !== "disabled" && tool("Pause", "pause", pause, { wide: true }),
       ...tools(session),
@@ -134,15 +134,15 @@ export function endpointView({ api, id, toast, now, back = null, tools = () => [
       if (session && !fault.status) return;
       session = state = null;
       head.tools.replaceChildren();
-      content.replaceChildren(faulty(fault, "the endpoint", { right: "see this session", again: () => polling.now() }));
+      content.replaceChildren(faulty(fault, "the endpoint", { right: "see this session", again: () => polling.again() }));
     }
   };
-  const polling = poll(read, SECONDS);
+  const polling = poll(read, EVERY);
   const ticking = setInterval(() => !document.hidden && health.tick(), 1_000);
   return {
     element: h("section.page.sessions.endpoint", { id: "webhooks" }, head.element, content),
     close() {
-      polling.end();
+      polling.stop();
       clearInterval(ticking);
     },
   };

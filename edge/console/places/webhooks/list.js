@@ -3,15 +3,16 @@
 import { h, icon, say, show } from "../../dom.js";
 import { number } from "../../format.js";
 import { filterBar } from "../../parts/filters.js";
+import { poll } from "../../parts/poll.js";
 import { faulty, loading, nothing } from "../../parts/states.js";
 import { table } from "../../parts/table.js";
 import { time } from "../../parts/time.js";
 import { heading } from "../../parts/toolbar.js";
-import { poll, sessionsApi } from "../sessions/api.js";
+import { sessionsApi } from "../sessions/api.js";
 import { readsOf } from "../sessions/list.js";
 import { endpointBadge } from "../sessions/state.js";
 
-const SECONDS = 4;
+const EVERY = 4_000;
 const PAGE = 50;
 // Worst first.
 const ORDER = ["disabled", "open", "pending", "half_open", "paused", "closed"];
@@ -37,11 +38,11 @@ export function listView(context, params) {
   const bar = filterBar([{ name: "q", label: "Search", kind: "search", placeholder: "Name, address, id …", wide: true }], (values) => {
     shown = PAGE;
     context.mark([], values);
-    polling.now();
+    polling.again();
   });
   bar.set(Object.fromEntries(params.query));
   const rows = table({ label: "Endpoints", columns: COLUMNS, key: ({ session_id: id }) => id, href: ({ session_id: id }) => context.addressOf("webhooks", [id]) });
-  const more = h("button.quiet", { type: "button", hidden: true, onclick: () => { shown += PAGE; polling.now(); } }, "Show more");
+  const more = h("button.quiet", { type: "button", hidden: true, onclick: () => { shown += PAGE; polling.again(); } }, "Show more");
   const state = h("div.states", {}, loading("the endpoints"));
   show(rows.element, false);
   const empty = (q) => q
@@ -60,13 +61,13 @@ export function listView(context, params) {
       if (rows.rows.length && !fault.status) return;
       rows.set([]);
       show(total, false);
-      state.replaceChildren(faulty(fault, "the endpoints", { right: "use this server", again: () => polling.now() }));
+      state.replaceChildren(faulty(fault, "the endpoints", { right: "use this server", again: () => polling.again() }));
     }
   };
-  const polling = poll(read, SECONDS);
+  const polling = poll(read, EVERY);
   return {
     element: h("section.page.sessions", { id: "webhooks" }, head.element, bar.element, h("div.list-content", {}, state, rows.element, h("div.row-of-buttons", {}, more))),
     title: "Webhooks",
-    close: () => polling.end(),
+    close: () => polling.stop(),
   };
 }
