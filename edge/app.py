@@ -219,7 +219,7 @@ def routes() -> list[BaseRoute]:
         Route(session, sessions.delete_session, methods=["DELETE"]),
         Route(f"{session}/stats", sessions.session_stats),
         Route(f"{session}/portal", portal.open_portal, methods=["POST"]),
-        Route("/portal/{session_id}", portal.portal_page),
+        Route("/portal/{session_id}", portal.show_portal),
         Route(f"{session}/test", sessions.test_session, methods=["POST"]),
         Route(f"{session}/refresh", sessions.refresh_session, methods=["POST"]),
         Route(f"{session}/alerts", alert_calls.act_by_webhook, methods=["POST"]),

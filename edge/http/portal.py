@@ -28,11 +28,11 @@ def policy(origins: tuple[str, ...]) -> str:
 
 
 @operation(
-    "The page of one endpoint, for its own owner; it asks for everything with the token that is behind `#`",
+    "Show the page of one endpoint to its own owner",
     Answer(200, "The page", Media("text/html")),
     store=False,
 )
-async def portal_page(request: Request) -> Response:
+async def show_portal(request: Request) -> Response:
     headers = {
         "Cache-Control": "no-cache",
         "Content-Security-Policy": policy(edge_of(request).settings.portal_origins),

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _OF_WEBHOOKS = (
-    "attempts", "resend", "recover", "replay", "recoveries", "health", "enable", "disable", "secret", "verify", "alerts",
+    "attempts", "resend", "recover", "replay", "recoveries", "health", "enable", "disable", "secret", "verify", "alerts", "deliveries",
+    "portal",
 )  # fmt: skip
 
 # Each tag with what its operations are about, and prefixes of their paths; an operation has the tag of the longest prefix of its path.
@@ -50,7 +51,7 @@ TAGS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "CompuCyto": ("A camera for CompuCyto's page.", ("/ws/camera",)),
     "octaneWebR": ("A viewport for octaneWebR's client.", ("/api/callbacks", "/api/health", "/render", "/api/grpc")),
-    "Pages": ("The console and this explorer.", ("/", "/client.js", "/console", "/docs")),
+    "Pages": ("The console and this explorer.", ("/", "/client.js", "/console", "/docs", "/portal")),
 }
 OTHER = "Pages"
 _GROUPS: Mapping[str, tuple[str, ...]] = {
