@@ -119,7 +119,11 @@ async def watching(
     """A viewer over WebSocket that reads nothing ahead, as a slow browser does not."""
     address = f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws{query}"
     async with websockets.connect(address, max_size=None, max_queue=1, compression=None, **UNHURRIED) as connection:
-        yield SocketViewer(connection, acknowledges)
+        try:
+            yield SocketViewer(connection, acknowledges)
+        finally:
+            # With a full queue the client reads nothing, not even the answer to its close frame, and would wait 10 s for it.
+            connection.transport.abort()
 
 
 def watch_mjpeg(edge: RunningEdge, entity: str, seconds: float, each: float) -> list[float]:
