@@ -27,6 +27,8 @@ from tests.edge.conftest import RunningEdge, keep_picture
 from tests.presences import HOLDER, PlayedActor
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("quickly_settled")
+
 
 class Still(Scripted):
     """A source that has captured one picture, long ago, and gives it again and again."""

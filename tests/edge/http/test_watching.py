@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from edge.presence import DEAD
 from router.broker import Broker
 from tests.edge.conftest import RunningEdge
 from tests.edge.transports.video.pictures import SocketViewer, watching
 from tests.presences import PlayedActor
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("quickly_settled")
 
 
 async def told(viewer: SocketViewer, status: str) -> dict[str, object]:
