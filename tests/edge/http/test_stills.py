@@ -109,13 +109,15 @@ async def test_max_age_allows_an_older_picture_and_opens_nothing(edge: RunningEd
     actor = PlayedActor(store, entity)
     await actor.begin()
     await actor.say("idle")
-    old = pack({"seq": 7, "life": 3, "time": time.time() * 1000 - 5_000, "format": "jpeg"}, b"old")
+    captured = time.time() - 5.0
+    old = pack({"seq": 7, "life": 3, "time": captured * 1000, "format": "jpeg"}, b"old")
     await keep_picture(store, frame_subject("camera", entity), old)
 
     answer = await edge.http.get(f"/cameras/{entity}/still.jpg?max_age=25")
 
     assert (answer.status_code, answer.content, answer.headers["x-frame"]) == (200, b"old", "3.7")
     assert 5 <= int(answer.headers["age"]) <= 25
+    assert abs(datetime.fromisoformat(answer.headers["x-capture-time"]).timestamp() - captured) < 0.01
     refused = await edge.http.get(f"/cameras/{entity}/still.jpg?max_age=-1")
     assert (refused.status_code, refused.json()["code"]) == (400, "bad_parameter")
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import websockets
 
 from edge import metrics
+from edge.disconnect import Disconnect
 from edge.settings import VideoSettings
+from edge.transports.video.delivery import PictureDelivery
+from edge.transports.video.frame import Frame
+from edge.transports.video.mp4_viewer import Mp4Messages
+from edge.transports.video.statistics import TransportCounts
+from edge.transports.video.viewer import RungViewer
 from router.broker import Broker
 from router.nats.bucket import Bucket
 from router.rungs import Rung
@@ -103,6 +112,46 @@ async def test_a_viewer_that_takes_nothing_is_cut_and_its_lease_freed(
 
 async def _none(store: Broker, entity: str) -> bool:
     return not await _viewed(store, entity)
+
+
+class StuckSink:
+    """A connection whose client takes nothing."""
+
+    transport, probes, writable, waiting, unread = "websocket", False, False, 1000, 0
+    aborted = False
+
+    def write(self, frame: Frame, mp4: Mp4Messages | None) -> int:
+        raise AssertionError("nothing more may be written")
+
+    def tell(self, said: Mapping[str, Any]) -> None:
+        """Says nothing."""
+
+    def probe(self, number: int) -> None:
+        """Asks nothing."""
+
+    def narrow(self, size: int) -> None:
+        """Has no buffer."""
+
+    def close(self, reason: Disconnect) -> None:
+        raise AssertionError("a close would wait for the client")
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def watch_nothing(rung: Rung | None) -> AbstractAsyncContextManager[RungViewer]:
+    raise AssertionError(f"{rung} is not to be watched")
+
+
+async def test_a_viewer_has_30_seconds_to_take_something() -> None:
+    sink, counts = StuckSink(), TransportCounts("websocket")
+    began = asyncio.get_running_loop().time()
+    delivery = PictureDelivery(watch_nothing, sink, counts, VideoSettings(), None)
+
+    delivery.look(began + 29)
+    assert not sink.aborted
+    delivery.look(asyncio.get_running_loop().time() + 30)
+    assert sink.aborted
 
 
 async def test_a_viewer_that_reads_but_shows_nothing_is_cut_and_one_without_pictures_is_not(
