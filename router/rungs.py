@@ -17,6 +17,7 @@ from router.frame import frame_subject
 
 # `png` is for stills: it takes a good part of a second at full size.
 CODECS: Final = ("jpeg", "h264", "png")
+STREAMED: Final = ("jpeg", "h264")
 # Heights below that of the source; a source that is no higher gives its full size instead.
 HEIGHTS: Final = (240, 480, 720)
 # Codecs of which each picture can be decoded by itself.
@@ -71,6 +72,11 @@ class Rung:
 
 
 JPEG: Final = Rung()
+
+
+def rungs_of(codec: str) -> list[Rung]:
+    """All rungs of a codec that is streamed, the highest first."""
+    return [Rung(codec, height) for height in (None, *reversed(HEIGHTS))]
 
 
 def rung_subject(entity: str, rung: Rung) -> str:

@@ -25,7 +25,7 @@ export function barView(root, store, client) {
   const retry = h("button.quiet", { type: "button", onclick: () => (client.state.phase === "closed" ? client.start() : client.retry()) }, "Reconnect now");
   const token = h("input", { type: "password", placeholder: "callboard token", "aria-label": "Token", autocomplete: "off", spellcheck: "false" });
   const proof = h("form.row-of-buttons", { hidden: true, onsubmit: (submit) => { submit.preventDefault(); use(token.value.trim()); } },
-    token, h("button", { type: "submit" }, "Use token"));
+    token, h("button.quiet", { type: "submit" }, "Use token"));
   const use = (text) => {
     if (!text) return;
     client.token = text;
