@@ -17,7 +17,7 @@ from ops.cli.checks.octanes import examine_octanes
 from ops.cli.checks.recordings import examine_recordings
 from ops.process.micro import answering
 from ops.settings import Settings
-from router import topology
+from router import provisioning, topology
 from router.broker import Broker
 from router.cluster.ownership import unowned
 from router.codec import from_json
@@ -102,7 +102,7 @@ async def _round_trip(connection: Connection) -> CheckResult:
 async def _streams(broker: Broker, settings: Settings) -> list[CheckResult]:
     """Compares the streams with their declaration, and looks at what they hold. Raises RouterError."""
     try:
-        differences = await topology.diff(broker.connection, settings.topology)
+        differences = await provisioning.diff(broker.connection, settings.topology)
     except RouterError as fault:
         # What is refused is told once, at the end.
         return [] if figures.forbidden else [CheckResult("streams", FAIL, str(fault), "see the log of nats-server")]
