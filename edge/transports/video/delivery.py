@@ -37,9 +37,11 @@ SILENT_SECONDS = 1.0
 # A client that answers no ping for so long after the first never will: only its socket paces it.
 PROBE_SECONDS = 2.0
 
-# A client that has not read so many pictures waits so many seconds for each before it is sent another: its kernel says what
-# was read only when it is sent something.
-MANY_UNREAD, UNREAD_SECONDS = 1.5, 0.1
+# A client whose kernel seems to hold so many pictures waits before it is sent another: for so many seconds a picture. Its
+# kernel says what was read only when it is sent something, so the wait grows while the client stays behind, and shrinks again.
+MANY_UNREAD = 0.75
+FIRST_WAIT, LEAST_WAIT, MOST_WAIT = 0.2, 0.05, 1.0
+WAIT_GROWS, WAIT_SHRINKS = 1.3, 0.8
 
 # Gives a viewer of a rung; of a source that has no ladder for None.
 Watch = Callable[[Rung | None], AbstractAsyncContextManager[RungViewer]]
@@ -100,6 +102,8 @@ class PictureDelivery:
         self._probed = 0
         self._timer: asyncio.TimerHandle | None = None
         self._wrote = 0.0
+        # Seconds for each picture that such a client has not read.
+        self._wait = FIRST_WAIT
         self._viewer: RungViewer | None = None
         self._rung: Rung | None = None
         self._mp4: Mp4Messages | None = None
@@ -207,8 +211,12 @@ class PictureDelivery:
             # It may be about to acknowledge.
             ready, wait = self._credit.under_way < self._credit.window, self._begun + SILENT_SECONDS - now
         else:
-            wait = UNREAD_SECONDS * unread - (now - self._wrote)
-            ready = unread < MANY_UNREAD or wait <= 0
+            behind = unread >= MANY_UNREAD
+            wait = self._wait * unread - (now - self._wrote)
+            ready = not behind or wait <= 0
+            if ready:
+                wanted = self._wait * (WAIT_GROWS if behind else WAIT_SHRINKS)
+                self._wait = min(MOST_WAIT, max(LEAST_WAIT, wanted))
         if not ready and self._timer is None:
             # The picture that waits may be the last one.
             self._timer = asyncio.get_running_loop().call_later(wait, self._on_time)
