@@ -236,8 +236,9 @@ async def test_a_viewer_that_cannot_keep_up_is_moved_down_and_up_again_later(
     source = await PictureSource(store, entity, 2000).known()
     async with source.streaming(20, Rung("jpeg"), Rung("jpeg", 720)), watching(edge, entity) as viewer:
         await viewer.watch(1)
-        while not any(each.get("reason") == "slow" for each in viewer.told):
-            await viewer.watch(1, 0.15)
+        async with asyncio.timeout(PATIENCE):
+            while not any(each.get("reason") == "slow" for each in viewer.told):
+                await viewer.watch(1, 0.15)
         assert (await viewer.control("rung"))["rung"] == "jpeg-720"
         async with asyncio.timeout(PATIENCE):
             while not any(each.get("reason") == "recovered" for each in viewer.told):
