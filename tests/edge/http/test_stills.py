@@ -40,7 +40,8 @@ class Still(Scripted):
 @contextlib.asynccontextmanager
 async def running_camera(store: Broker, entity: str, **settings: object) -> AsyncIterator[None]:
     """A real actor of a simulated camera, with the lease that its process would hold."""
-    chosen = CameraSettings(width=320, height=240, **settings)  # type: ignore[arg-type]
+    # Larger than the lowest rung, so that a still of that would be seen.
+    chosen = CameraSettings(width=480, height=360, **settings)  # type: ignore[arg-type]
     await Bucket(store.connection, "LEASES").put(lease_key("actor", "camera", entity), HOLDER, 600)
     async with running_actor(lambda: Camera(chosen), store, instance=entity):
         await eventually(lambda: store.latest([f"camera.{entity}.state"]))
@@ -60,7 +61,7 @@ async def test_a_still_of_an_idle_camera_is_captured_after_the_request(
 
     assert answer.status_code == 200, answer.text
     image = Image.open(BytesIO(answer.content))
-    assert (image.format, image.size) == (kind, (320, 240))
+    assert (image.format, image.size) == (kind, (480, 360))
     assert answer.headers["age"] == "0" and answer.headers["x-simulated"] == "true"
     assert datetime.fromisoformat(answer.headers["x-capture-time"]).timestamp() >= asked
     life, seq = map(int, answer.headers["x-frame"].split("."))
