@@ -19,7 +19,7 @@ import pytest
 from actors.camera.settings import CameraSettings
 from actors.camera.sources.address import SourceAddress
 from actors.camera.sources.open import open_source
-from actors.camera.sources.source import CameraSource, FramePicture, Packet, Picture, SourceUnavailable
+from actors.camera.sources.source import CameraSource, FramePicture, LoginRefused, Packet, Picture, SourceUnavailable
 from router.nats.embedded import free_port
 from tests.actors.camera.sources.films import NumberReader, numbered_film
 
@@ -154,3 +154,13 @@ def test_a_server_that_hangs_in_mid_stream_is_noticed_and_one_that_ends_at_once(
         serving.kill()
         with pytest.raises(SourceUnavailable, match=r"ended the stream$"):
             grabbed(ending, 1000)
+
+
+def test_a_digest_login_is_answered(film: Path, connect: Connect) -> None:
+    port = free_port()
+    with rtsp_server(film, port, "--digest", "--login", f"some one:{SECRET}"):
+        assert grabbed(connect(f"rtsp://some%20one:hush%20hush@127.0.0.1:{port}/film"), 3)
+        with pytest.raises(LoginRefused, match=r"refuses the login$"):
+            connect(f"rtsp://some%20one:secret@127.0.0.1:{port}/film")
+        with pytest.raises(LoginRefused, match=r"wants a login, and the address has none$"):
+            connect(f"rtsp://127.0.0.1:{port}/film")
