@@ -20,6 +20,7 @@ from edge.transports.video.frame import Frame, Order
 from edge.transports.video.ladder import RungLadder, described
 from edge.transports.video.mp4 import BadAccessUnit
 from edge.transports.video.mp4_viewer import Mp4Messages
+from edge.transports.video.pace import ReadPace
 from edge.transports.video.statistics import TransportCounts
 from edge.transports.video.viewer import RungViewer
 from edge.transports.video.wish import BadWish, PictureRate, Wish
@@ -36,12 +37,6 @@ SWITCH_SECONDS = 3.0
 SILENT_SECONDS = 1.0
 # A client that answers no ping for so long after the first never will: only its socket paces it.
 PROBE_SECONDS = 2.0
-
-# A client whose kernel seems to hold so many pictures waits before it is sent another: for so many seconds a picture. Its
-# kernel says what was read only when it is sent something, so the wait grows while the client stays behind, and shrinks again.
-MANY_UNREAD = 0.75
-FIRST_WAIT, LEAST_WAIT, MOST_WAIT = 0.2, 0.05, 1.0
-WAIT_GROWS, WAIT_SHRINKS = 1.3, 0.8
 
 # Gives a viewer of a rung; of a source that has no ladder for None.
 Watch = Callable[[Rung | None], AbstractAsyncContextManager[RungViewer]]
@@ -101,9 +96,7 @@ class PictureDelivery:
         self._probes = Credit() if sink.probes else None
         self._probed = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._wrote = 0.0
-        # Seconds for each picture that such a client has not read.
-        self._wait = FIRST_WAIT
+        self._pace = ReadPace()
         self._viewer: RungViewer | None = None
         self._rung: Rung | None = None
         self._mp4: Mp4Messages | None = None
@@ -206,17 +199,13 @@ class PictureDelivery:
         """Whether the client has read what it was sent, or was given time to."""
         if not self._narrowed:
             return True
-        unread, now = self._sink.unread / self._narrowed, self._clock()
+        now = self._clock()
         if self._sink.transport == "websocket" and now - self._begun < SILENT_SECONDS:
             # It may be about to acknowledge.
             ready, wait = self._credit.under_way < self._credit.window, self._begun + SILENT_SECONDS - now
         else:
-            behind = unread >= MANY_UNREAD
-            wait = self._wait * unread - (now - self._wrote)
-            ready = not behind or wait <= 0
-            if ready:
-                wanted = self._wait * (WAIT_GROWS if behind else WAIT_SHRINKS)
-                self._wait = min(MOST_WAIT, max(LEAST_WAIT, wanted))
+            wait = self._pace.due(now)
+            ready = wait <= 0
         if not ready and self._timer is None:
             # The picture that waits may be the last one.
             self._timer = asyncio.get_running_loop().call_later(wait, self._on_time)
@@ -259,18 +248,19 @@ class PictureDelivery:
         if isinstance(seq := header.get("seq"), int):
             self._credit.sent(header.get("life") or 0, seq, captured, now)
         if not self._credit.acknowledges:
-            self._pace(size, captured, now)
+            self._pace_by_reading(size, captured, now)
         if self._ladder is not None and self._ladder.rung.height is None and isinstance(header.get("height"), int):
             self._source_height = header["height"]
 
-    def _pace(self, size: int, captured: float, now: float) -> None:
+    def _pace_by_reading(self, size: int, captured: float, now: float) -> None:
         """Paces a client that does not say what it has shown: by what it has read, and by its socket."""
         if self._probes is not None:
             self._probed += 1
             self._probes.sent(0, self._probed, captured, now)
             self._sink.probe(self._probed)
             return
-        self._wrote = now
+        if self._pace.sent(now, self._sink.unread / self._narrowed if self._narrowed else 0.0):
+            self._progress = now
         if not 0.7 * self._narrowed < size <= self._narrowed:
             self._narrowed = size
             self._sink.narrow(size)
@@ -298,7 +288,8 @@ class PictureDelivery:
 
     def resumed(self) -> None:
         """Goes on when all that was written has left."""
-        self._progress = self._clock()
+        self._progress = now = self._clock()
+        self._pace.left(now)
         self.left()
         self.pump()
 

@@ -67,7 +67,7 @@ async def test_a_slow_mjpeg_viewer_sees_what_is_a_second_old_and_its_drops_are_c
     dropped = metrics.frames_dropped.labels("mjpeg")._value.get()
 
     async with source.streaming(30):
-        ages = await asyncio.to_thread(watch_mjpeg, either, entity, 14.0, SLOW)
+        ages = await asyncio.to_thread(watch_mjpeg, either, entity, 18.0, SLOW)
 
     assert high(ages[len(ages) // 2 :]) < 1500, [round(age) for age in ages]
     await eventually(lambda: metrics.frames_dropped.labels("mjpeg")._value.get() > dropped + 100)
@@ -79,6 +79,18 @@ def stalling(edge_factory: EdgeFactory, lane: bool):  # type: ignore[no-untyped-
 
 async def _viewed(store: Broker, entity: str) -> bool:
     return bool(await Bucket(store.connection, "LEASES").entries(f"view.camera.{entity}.*"))
+
+
+@pytest.mark.slow
+async def test_an_mjpeg_viewer_that_reads_slower_than_it_may_stall_is_not_cut(
+    edge_factory: EdgeFactory, store: Broker, entity: str
+) -> None:
+    async with stalling(edge_factory, lane=True) as edge:
+        source = await PictureSource(store, entity).known()
+        async with source.streaming(30):
+            ages = await asyncio.to_thread(watch_mjpeg, edge, entity, 15.0, 1.0)
+
+    assert len(ages) >= 12
 
 
 @pytest.mark.slow
