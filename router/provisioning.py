@@ -12,7 +12,7 @@ from router.errors import Forbidden, NoResponders, Refused, Timeout, Unsuitable
 from router.nats.connection import Connection
 from router.nats.error_codes import ErrorCode
 from router.nats.stream import Stream, stream_names
-from router.topology import DeclaredStream, TopologySettings, is_expendable, streams
+from router.topology import OPTIONAL, DeclaredStream, TopologySettings, is_expendable, streams
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,9 @@ async def diff(connection: Connection, settings: TopologySettings) -> list[Diffe
 
 
 async def missing(connection: Connection, settings: TopologySettings) -> list[str]:
-    """Names the streams that a server does not have; asks for nothing but names."""
+    """Names the streams that a server does not have, without those that need not be there; asks for nothing but names."""
     there = await stream_names(connection)
-    return [stream.name for stream in streams(settings) if stream.name not in there]
+    return [each.name for each in streams(settings) if each.name not in there and each.name not in OPTIONAL]
 
 
 async def restore(connection: Connection, settings: TopologySettings) -> None:
@@ -98,7 +98,8 @@ async def create(connection: Connection, stream: DeclaredStream) -> None:
 async def apply(connection: Connection, settings: TopologySettings, timeout: float = 15.0) -> list[Difference]:
     """Makes the server match, retrying for `timeout` seconds; returns what it changed.
 
-    Raises Unsuitable where the storage differs, which cannot be changed in place.
+    Raises Unsuitable where the storage differs, which cannot be changed in place. A stream that need not be there is left
+    out where the server has no storage for it.
     """
     deadline = asyncio.get_running_loop().time() + timeout
     while True:
@@ -111,7 +112,8 @@ async def apply(connection: Connection, settings: TopologySettings, timeout: flo
                 raise
             await asyncio.sleep(0.1)
     by_name = {stream.name: stream for stream in streams(settings)}
-    for name in dict.fromkeys(change.stream for change in changes):
+    # What need not be there takes no storage from the others.
+    for name in sorted(dict.fromkeys(change.stream for change in changes), key=OPTIONAL.__contains__):
         missing = any(change.stream == name and change.field == "*" for change in changes)
         try:
             if missing:
@@ -119,6 +121,10 @@ async def apply(connection: Connection, settings: TopologySettings, timeout: flo
             else:
                 await Stream(connection, name).update(by_name[name].desired)
         except Refused as refusal:
+            if missing and name in OPTIONAL and refusal.err_code == ErrorCode.STORAGE_RESOURCES_EXCEEDED:
+                log.warning("stream is left out: cameras cannot record", extra={"why": _advised(name, refusal)})
+                changes = [change for change in changes if change.stream != name]
+                continue
             raise Unsuitable(f"stream {name} cannot be made as declared: {_advised(name, refusal)}") from None
     return changes
 

@@ -85,7 +85,9 @@ class StoreProbe:
     async def examine(self, stream: DeclaredStream, active: bool) -> Finding | None:
         """Asks how a stream stands; None where it takes writes. If `active`, writes to find out and restores a missing stream."""
         if not topology.is_expendable(stream, self._broker.topology):
-            return await self._ask(stream, active)
+            found = await self._ask(stream, active)
+            absent = found is not None and found.trouble.code == STREAM_MISSING
+            return None if absent and stream.name in topology.OPTIONAL else found
         # Its only server may be down, which makes no edge unready; `router_stream_leader` shows it.
         try:
             async with asyncio.timeout(provisioning.EXPENDABLE_SECONDS):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from router.subject import LIVE, STORED
 
@@ -42,6 +42,9 @@ _STREAMS = {
     "picture": PICTURES,
     "rec": RECORDINGS,
 }
+
+# Callboard starts without these where a server has no storage for them.
+OPTIONAL: Final = frozenset({RECORDINGS})
 
 
 def stream_of(subject: str) -> str:

@@ -14,6 +14,7 @@ from router.nats.bucket import Bucket
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
 from router.provisioning import apply, diff
+from router.store_health import StoreHealth
 from router.topology import ALERTS, RULES, SESSIONS, TopologySettings, streams
 from tests.router.buckets import stored_headers
 
@@ -40,6 +41,29 @@ async def test_storage_that_is_too_small_is_told_with_the_setting_that_helps(tmp
         with pytest.raises(Unsuitable, match=r"lower CALLBOARD_[A-Z]+_MAX_BYTES, or give JetStream more storage"):
             async with Broker(BrokerSettings(server.url), "t"):
                 pass
+    finally:
+        await server.stop()
+
+
+async def test_a_server_without_storage_for_recordings_has_all_other_streams(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # All but RECORDINGS take 3.2 GiB.
+    server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port(), max_file="4GB"))
+    await server.start()
+    try:
+        async with Broker(BrokerSettings(server.url), "t") as broker:
+            found = await diff(broker.connection, TopologySettings())
+            assert [(each.stream, each.field) for each in found] == [("RECORDINGS", "*")]
+            assert await provisioning.missing(broker.connection, TopologySettings()) == []
+            (told,) = [each for each in caplog.records if "cameras cannot record" in each.message]
+            assert "CALLBOARD_RECORDINGS_MAX_BYTES" in told.why  # type: ignore[attr-defined]
+            health = StoreHealth(broker)
+            await health.look()
+            assert health.troubles == {}
+        fewer = TopologySettings(recordings_max_bytes=100_000_000)
+        async with Broker(BrokerSettings(server.url), "t", fewer) as broker:
+            assert await diff(broker.connection, fewer) == []
     finally:
         await server.stop()
 
