@@ -44,6 +44,7 @@ class NetworkStreamSource:
         self._login = urlsplit(url).username is not None
         self._reader: MediaReader | None = None
         self._clock = CaptureClock()
+        self._whole = 0.0  # when the last picture came that was
 
     @property
     def packets(self) -> str | None:
@@ -53,9 +54,15 @@ class NetworkStreamSource:
     def open(self, within: float | None = None) -> None:
         """Connects within so many seconds, and learns what the stream is; raises SourceUnavailable."""
         try:
-            self._reader = MediaReader(self._url, self._options(), (within or self._patience, self._patience))
+            self._reader = MediaReader(
+                self._url,
+                self._options(),
+                (within or self._patience, self._patience),
+                lossy=self._transport == "udp",
+            )
         except FAULTS as fault:
             raise unavailable(self._host, self._cause(fault), self._patience, self._login) from None
+        self._whole = time.monotonic()
 
     def grab(self, seq: int) -> Grabbed | None:
         """Waits for the next picture or packet; raises SourceUnavailable where the server ends the stream or is silent."""
@@ -70,6 +77,12 @@ class NetworkStreamSource:
             raise unavailable(self._host, TimeoutError(), self._patience)
         if shot is None:
             raise SourceUnavailable(f"{self._host} ended the stream")
+        if shot.frame is not None or shot.data:
+            self._whole = time.monotonic()
+        elif self._transport == "udp" and time.monotonic() - self._whole > self._patience:
+            raise SourceUnavailable(
+                f"{self._host} has sent no whole picture for {self._patience:.2g} s; UDP loses packets"
+            )
         return shot.made(self._clock.time_of(shot.position))
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import pytest
 
 from actors.camera.settings import CameraSettings
@@ -164,3 +165,23 @@ def test_a_digest_login_is_answered(film: Path, connect: Connect) -> None:
             connect(f"rtsp://some%20one:secret@127.0.0.1:{port}/film")
         with pytest.raises(LoginRefused, match=r"wants a login, and the address has none$"):
             connect(f"rtsp://127.0.0.1:{port}/film")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_over_udp_what_follows_a_lost_packet_is_left_out_up_to_the_next_key(
+    tmp_path: Path, connect: Connect, size: str
+) -> None:
+    # Pictures of one packet are lost whole, larger ones in part.
+    film = numbered_film(tmp_path / "film.mp4", **({"crf": "51"} if size == "small" else {"qp": "1", "g": "5"}))
+    port = free_port()
+    with rtsp_server(film, port, "--lose", "0.05"):
+        given = grabbed(connect(f"rtsp://127.0.0.1:{port}/film?transport=udp"), 60)
+
+    reader, checker = NumberReader(), av.CodecContext.create("h264", "r")
+    numbers = [number for each in given for number in reader.read(each)]
+    assert all(isinstance(each, Packet) for each in given) and len(numbers) == 60
+    assert not any(frame.is_corrupt for each in given for frame in checker.decode(av.Packet(each.data)))
+    after = [each.key for (a, b), each in zip(pairwise(numbers), given[1:], strict=True) if (b - a) % 50 != 1]
+    assert after and all(after)
+    assert max((b.time - a.time) for a, b in pairwise(given)) < 3000
