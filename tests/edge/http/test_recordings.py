@@ -162,6 +162,7 @@ async def test_a_range_at_an_edge_of_the_file_is_answered_to_the_byte(
         assert answer.headers.get(name) == head.headers.get(name), name
 
 
+@pytest.mark.slow
 async def test_a_download_of_what_is_deleted_meanwhile_breaks_off_and_is_no_shorter_file(
     edge: RunningEdge, broker: Broker, entity: str
 ) -> None:
@@ -181,6 +182,7 @@ async def test_a_download_of_what_is_deleted_meanwhile_breaks_off_and_is_no_shor
         assert (await edge.http.request(way, path, headers={"Range": "bytes=5000-"})).status_code == 404
 
 
+@pytest.mark.slow
 async def test_a_download_while_it_is_recorded_is_what_was_stored_when_it_began(
     edge: RunningEdge, broker: Broker, entity: str
 ) -> None:
@@ -206,6 +208,7 @@ async def test_a_download_while_it_is_recorded_is_what_was_stored_when_it_began(
     assert resumed.status_code == 200 and int(resumed.headers["content-length"]) == len(got) + len(" and sidx") + 4
 
 
+@pytest.mark.slow
 async def test_a_still_that_is_larger_than_a_message_is_sent_whole(
     edge: RunningEdge, broker: Broker, entity: str
 ) -> None:
@@ -223,6 +226,7 @@ async def test_a_still_that_is_larger_than_a_message_is_sent_whole(
     assert (await edge.http.delete(f"/recordings/{id}")).status_code == 204
 
 
+@pytest.mark.slow
 async def test_a_server_without_storage_for_recordings_lists_none(edge_factory: EdgeFactory, tmp_path: Path) -> None:
     server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port(), max_file="4GB"))
     await server.start()

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from actors.camera.actor import Camera
@@ -40,6 +41,7 @@ async def test_stills_are_kept_at_an_interval_and_stay_readable(nats_server: str
         assert all(300 < later - earlier < 5000 for earlier, later in itertools.pairwise(times)), times
 
 
+@pytest.mark.slow
 async def test_a_still_that_is_larger_than_a_message_is_kept(tmp_path: Path) -> None:
     chance = np.random.default_rng(1)
     bodies = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from tests.actors.camera.recording.recorded import RecordedCamera, camera_on, pi
 from tests.actors.camera.recording.test_shelf import filled
 from tests.servers import Server, serving_small
 from tests.waiting import PATIENCE, eventually
+
+pytestmark = pytest.mark.slow
 
 
 def always(**more: Any) -> CameraSettings:
@@ -73,12 +75,11 @@ async def test_one_that_somebody_asks_for_is_kept_and_the_continuous_one_follows
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> AsyncIterator[Server]:  # type: ignore[misc]
+def small(tmp_path: Path) -> Iterator[Server]:
     with serving_small(tmp_path, 256 * 1024) as server:
-        yield server  # type: ignore[misc]
+        yield server
 
 
-@pytest.mark.slow
 async def test_a_full_store_loses_the_oldest_continuous_files_and_recording_goes_on(small: Server) -> None:
     topology = TopologySettings(recordings_max_bytes=2 * MIB)
     settings = always(record_file_seconds=2.0, quality=95)
