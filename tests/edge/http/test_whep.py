@@ -17,8 +17,10 @@ from edge.settings import WebRtcSettings
 from edge.transports.video import webrtc
 from router.broker import Broker
 from router.nats.bucket import Bucket
+from router.nats.embedded import free_port
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.transports.video.h264 import LiveFilm
+from tests.ops.command import running
 from tests.waiting import PATIENCE, eventually
 
 SDP = {"content-type": "application/sdp"}
@@ -291,3 +293,33 @@ async def test_options_names_the_type_of_an_offer(edge: RunningEdge, entity: str
     answer = await edge.http.options(f"/cameras/{entity}/whep")
 
     assert (answer.status_code, answer.headers["accept-post"]) == (204, "application/sdp")
+
+
+@pytest.mark.slow
+async def test_each_worker_of_a_port_ends_the_peers_of_the_others(nats_server: str, store: Broker, entity: str) -> None:
+    port = free_port()
+    at = f"http://127.0.0.1:{port}"
+    async with (
+        running("edge", "--port", str(port), "--workers", "2", NATS_URL=nats_server),
+        LiveFilm(store, entity).running(),
+        httpx.AsyncClient(base_url=at, timeout=PATIENCE, limits=httpx.Limits(max_keepalive_connections=0)) as http,
+    ):
+
+        async def knows_the_camera() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return (await http.get(f"/cameras/{entity}/stream.mp4?height=333")).status_code == 400
+            return False
+
+        await eventually(knows_the_camera)
+        edges, ended = set(), []
+        # Each request is a new connection, for which the kernel chooses a worker.
+        while len(ended) < 8 or (len(edges) < 2 and len(ended) < 40):
+            async with peer() as connection:
+                answer = await http.post(f"/cameras/{entity}/whep", content=await offer_of(connection), headers=SDP)
+                assert answer.status_code == 201, answer.text
+                location = answer.headers["location"]
+                edges.add(location.rpartition("/")[2].partition("-")[0])
+                ended.append((await http.delete(location)).status_code)
+
+    assert set(ended) == {200}
+    assert len(edges) == 2
