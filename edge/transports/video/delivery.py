@@ -26,7 +26,7 @@ from edge.transports.video.viewer import RungViewer
 from edge.transports.video.wish import BadWish, PictureRate, Wish
 from router.codec import from_json
 from router.errors import BadEvent, BrokerError
-from router.rungs import CODECS, INDEPENDENT, Rung
+from router.rungs import Rung
 
 # After the store of leases could not be reached.
 RETRY_SECONDS = 1.0
@@ -217,9 +217,7 @@ class PictureDelivery:
 
     def _passes(self, frame: Frame, viewer: RungViewer, now: float) -> bool:
         """Whether a picture is to be sent; counts why not."""
-        order = frame.order
-        format = frame.header.get("format")
-        single = format in INDEPENDENT or format not in CODECS
+        order, single = frame.order, frame.single
         late = order is not None and self._sent is not None and order <= self._sent
         if late and (order != self._sent or frame.fresh) and (single or frame.key):
             viewer.dropped["old"] += 1
@@ -243,8 +241,7 @@ class PictureDelivery:
         self._sent, self._frame = frame.order or self._sent, frame
         self._counts.sent(frame, size)
         self.sent += frame.fresh
-        captured = header.get("time")
-        captured = float(captured) if isinstance(captured, (int, float)) else 0.0
+        captured = frame.captured
         if isinstance(seq := header.get("seq"), int):
             self._credit.sent(header.get("life") or 0, seq, captured, now)
         if not self._credit.acknowledges:
