@@ -10,6 +10,7 @@ A picture that the source gives encoded already is the rung of its codec at full
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from router.errors import RouterError
@@ -59,16 +60,22 @@ class Rung:
     @classmethod
     def of_token(cls, token: str) -> Rung:
         """Reads a name. Raises BadRung."""
-        codec, _, height = token.partition("-")
-        rung = cls(codec, int(height) if height.isascii() and height.isdigit() and len(height) < 6 else None)
-        if rung.token != token:
-            raise BadRung(f"there is no rung {token[:40]!r}")
-        return rung
+        return _rung_named(token)
 
     @classmethod
     def of_what(cls, what: tuple[str, ...]) -> Rung:
         """Reads what a viewer's lease names. Raises BadRung."""
         return JPEG if not what else cls.of_token(what[0])
+
+
+# An actor reads the names of the rungs that are watched with each picture.
+@lru_cache(maxsize=64)
+def _rung_named(token: str) -> Rung:
+    codec, _, height = token.partition("-")
+    rung = Rung(codec, int(height) if height.isascii() and height.isdigit() and len(height) < 6 else None)
+    if rung.token != token:
+        raise BadRung(f"there is no rung {token[:40]!r}")
+    return rung
 
 
 JPEG: Final = Rung()

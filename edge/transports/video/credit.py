@@ -92,6 +92,8 @@ class Credit:
             self._measures = self._recent > MUCH_SLOWER * self._quickest
             self._measured, self._recent = now, float("inf")
         self._quickest = min(self._quickest, took)
+        if alone:
+            return  # it had nothing to wait for, so it says nothing of the window
         queued = self.window * (1 - self._quickest / took) if took > 0 else 0.0
         if queued > MANY_QUEUED and self.window > LEAST_WINDOW:
             self.window -= 1
