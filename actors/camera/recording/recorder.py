@@ -50,6 +50,8 @@ class CameraRecorder:
         self._release: Callable[[], None] | None = None
         self._queue = WriteQueue(self._refused)
         self._resumed = asyncio.Event()
+        # Files of an earlier process that are not closed yet; None until they are known.
+        self._left_open: list[Recording] | None = None
         self._missing = False
         self.touched = 0.0
         # How far apart the last two keys are, and when the last one was captured, in ms.
@@ -290,30 +292,35 @@ class CameraRecorder:
         await upkeep.run()
 
     async def _resume(self) -> None:
-        """Closes the files that an earlier process left open, and goes on where their time is not over."""
+        """Goes on with what an earlier process recorded where its time is not over, and closes the files that it left open.
+
+        Those are read for their index, which takes long, so the pictures that come meanwhile are recorded before it.
+        """
         assert self._shelf is not None
-        session: RecordingSession | None = None
         await self._shelf.make_room()
-        for entry in await self._shelf.left_open():
-            if entry.kind != "video":
-                continue
-            if await self._shelf.close_interrupted(entry):
+        if self._left_open is None:
+            self._left_open = await self._shelf.left_open()
+            self._resume_session([entry for entry in self._left_open if entry.kind == "video"])
+        for entry in tuple(self._left_open):
+            if entry.kind == "video" and await self._shelf.close_interrupted(entry):
                 self._publish(INTERRUPTED, entry)
-            # One that goes on because of a setting ends with it.
-            if (entry.until is None or entry.until > time.time() * 1000) and (self._always or not entry.continuous):
-                session = RecordingSession.resumed(entry)
-                session.overwritable = session.continuous and self._overwrites
-        if session is None or self.session is not None:
+            self._left_open.remove(entry)
+
+    def _resume_session(self, left_open: list[Recording]) -> None:
+        # One that goes on because of a setting ends with it.
+        going_on = [
+            entry
+            for entry in left_open
+            if (entry.until is None or entry.until > time.time() * 1000) and (self._always or not entry.continuous)
+        ]
+        if not going_on or self.session is not None:
             return
+        session = RecordingSession.resumed(going_on[-1])
+        session.overwritable = session.continuous and self._overwrites
         entry = session.entry(time.time() * 1000)
-        try:
-            await self._shelf.recordings.save(entry)
-        except Refused as refusal:
-            log.warning("the store refuses a recording, which ends", extra={"fault": refusal.description})
-            entry.status, entry.reason = FAILED, "quota" if has_no_room(refusal) else refusal.description
-            self._publish("failed", entry)
-            return
         self._open(session, entry)
+        assert session.file is not None
+        session.file.save()
         self._publish("started", entry)
 
     def _tell(self) -> None:

@@ -8,7 +8,6 @@ import logging
 import time
 from typing import Any, Protocol
 
-from actors.camera.recording.fragments import FRAGMENT_MS
 from actors.camera.recording.session import RecordingRefused, RecordingSession
 from actors.camera.recording.shelf import RecordingShelf
 from actors.camera.report import CameraReport
@@ -20,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # How often it looks whether a recording's time is over, or whether no picture has come for a while.
 CHECK_SECONDS = 0.25
+# How long it waits for a picture behind the end of a recording's time, and before it stores what is gathered.
+SILENT_SECONDS = 1.0
 # A recording that shall always go on begins at most so often, also where it fails at once.
 ALWAYS_SECONDS = 5.0
 # Within 2 s sixteen cameras of 1 MB/s write less than the reserve of 2 GiB (see `RESERVE`).
@@ -76,9 +77,9 @@ class RecordingUpkeep:
                 if self._always and now - tried >= ALWAYS_SECONDS:
                     tried = now
                     await self._begin()
-            elif session.until is not None and time.time() * 1000 >= session.until + FRAGMENT_MS:
+            elif session.until is not None and time.time() * 1000 >= session.until + SILENT_SECONDS * 1000:
                 self._recorder.finish("stopped")
-            elif session.file is not None and now - self._recorder.touched >= FRAGMENT_MS / 1000:
+            elif session.file is not None and now - self._recorder.touched >= SILENT_SECONDS:
                 session.file.flush()
             await self._ctx.sleep(CHECK_SECONDS)
 
