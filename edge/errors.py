@@ -110,6 +110,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "webrtc_unavailable": (501, "WebRTC not installed"),
     "bad_offer": (422, "Offer cannot be answered"),
     "peer_not_found": (404, "Peer not found"),
+    "peer_changed": (412, "Not the ICE session of the peer"),
     "not_acceptable": (406, "Answer not acceptable"),
     "not_implemented": (501, "Not implemented"),
     "bad_picture_link": (403, "Link to a picture not valid"),

@@ -33,6 +33,7 @@ from edge.transports.since import PollHistory
 from edge.transports.video.connections import ViewerConnections
 from edge.transports.video.relay import Video
 from edge.transports.video.webrtc import WebRtc
+from edge.transports.video.webrtc_requests import PeerRequests
 from edge.webhooks.client.ssrf import GuardSettings
 from edge.webhooks.endpoint.verification import Verification
 from edge.webhooks.history.recovery import Recoveries
@@ -80,7 +81,8 @@ class Edge:
             self.authenticator, broker.connection, self.cluster_stats.id, lambda: self.cluster_stats.size
         )
         self.video = Video(broker, self.cluster_stats.id)
-        self.webrtc = WebRtc(settings.webrtc, settings.host)
+        self.webrtc = WebRtc(settings.webrtc, settings.host, self.cluster_stats.id)
+        self.peer_requests = PeerRequests(self.webrtc, broker.connection)
         self.viewers = ViewerConnections(broker, self.cluster_stats.id, settings.video)
         self.pixels = Pixels()
         self.presence = Presence(broker, self.store)
@@ -147,6 +149,7 @@ class Edge:
                     ("video", self.video),
                     ("presence", self.presence),
                     ("webrtc", self.webrtc),
+                    ("peer_requests", self.peer_requests),
                     ("viewers", self.viewers),
                     ("webhooks", self.webhooks),
                     ("session_expiry", self.session_expiry),

@@ -31,6 +31,7 @@ DISABLE_ATTEMPTS = (1, 100_000)
 
 # It becomes part of a header: a scheme, a name (`*.` for all below it) and a port.
 _FRAME_ORIGIN = re.compile(r"https?://(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
+_ICE_SERVER = re.compile(r"(?:stuns?|turns?):[A-Za-z0-9.\-\[\]:]+(?:\?transport=(?:udp|tcp))?")
 # 410 disables the endpoint, whatever is retried.
 _STATUS = re.compile(r"[345][0-9]{2}\Z|[345]xx\Z")
 
@@ -101,21 +102,54 @@ class FilterSettings:
 class WebRtcSettings:
     """Where peers of WebRTC are sent video from, with the extra `webrtc`."""
 
-    # The address that UDP sockets are bound to, on ports that the system chooses; None: where the edge listens.
+    # The address that UDP sockets are bound to; None: where the edge listens.
     host: str | None = None
+    # The UDP ports that may be used, one for each peer and address; 0: those that the system chooses. A firewall, a `hostPort`
+    # or a load balancer needs to know them.
+    first_port: int = 0
+    last_port: int = 0
     # The address that peers are told instead, where it is translated (NAT, 1:1).
     public_host: str | None = None
+    # STUN and TURN servers that clients are told in `Link` headers (`stun:host:port`, `turn:host:port?transport=udp`). This
+    # server asks none of them: clients reach it at its own address, by their TURN server where theirs allows nothing else.
+    ice_servers: tuple[str, ...] = ()
+    # For those of them that are TURN servers. Told to every client that may watch a camera.
+    turn_username: str | None = None
+    turn_password: str | None = None
     # Peers of one process: each costs a third of a core where it gets 30 pictures a second at full size.
     peers: int = 32
 
     def __post_init__(self) -> None:
         if not 0 <= self.peers <= 1000:
             raise ValueError("peers must be from 0 to 1000")
+        if not 0 <= self.first_port <= self.last_port <= 65535 or (self.first_port == 0) != (self.last_port == 0):
+            raise ValueError("first_port and last_port need two ports from 1 to 65535 in order, or 0 and 0")
+        for each in self.ice_servers:
+            if not _ICE_SERVER.fullmatch(each):
+                raise ValueError("ice_servers needs addresses such as stun:host:3478 or turn:host:3478?transport=udp")
+        if (self.turn_username is None) != (self.turn_password is None):
+            raise ValueError("turn_username and turn_password need one another")
         if self.public_host is not None:
             try:
                 ip_address(self.public_host)
             except ValueError:
                 raise ValueError("public_host needs an IP address") from None
+
+    @property
+    def ports(self) -> range | None:
+        """The UDP ports that may be used; None for those that the system chooses."""
+        return range(self.first_port, self.last_port + 1) if self.first_port else None
+
+    @property
+    def links(self) -> list[str]:
+        """The ICE servers as `Link` headers (RFC 9725 §4.6)."""
+        secret = ""
+        if self.turn_username is not None and self.turn_password is not None:
+            name, password = (
+                each.replace("\\", "\\\\").replace('"', '\\"') for each in (self.turn_username, self.turn_password)
+            )
+            secret = f'; username="{name}"; credential="{password}"; credential-type="password"'
+        return [f'<{each}>; rel="ice-server"{secret if each.startswith("turn") else ""}' for each in self.ice_servers]
 
 
 @dataclass(frozen=True)

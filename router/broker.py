@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from router import topology, tracing
+from router import provisioning, topology, tracing
 from router.codec import encode, rfc3339
 from router.cursor import epoch_of
 from router.dedup import of_event
@@ -94,15 +94,15 @@ class Broker:
 
     async def _settle(self) -> None:
         if self.topology.apply_streams:
-            await topology.apply(self.connection, self.topology)
-        elif lacking := await topology.missing(self.connection, self.topology):
+            await provisioning.apply(self.connection, self.topology)
+        elif lacking := await provisioning.missing(self.connection, self.topology):
             raise Unsuitable(f"streams are missing: {', '.join(lacking)}; `callboard streams apply` makes them")
 
     async def _reapply(self) -> None:
         if self.topology.apply_streams:
-            await topology.apply(self.connection, self.topology)
+            await provisioning.apply(self.connection, self.topology)
         else:
-            await topology.restore(self.connection, self.topology)
+            await provisioning.restore(self.connection, self.topology)
 
     async def close(self) -> None:
         await self.connection.close()

@@ -2,8 +2,9 @@
 
 A recording is a file of at most ten minutes. Its entry (`rec.<camera>.<id>`) is JSON. Its bytes are pieces,
 `rec.<camera>.<id>.<n>`: the head of the MP4 file has the number 0, and each fragment of at most a second is one piece, or
-several where it is larger than a message. Of stills each piece is one JPEG, and there is no head. A header of the
-message says where its piece lies, so that the end of a file that nobody closed is known from its last piece.
+several where it is larger than a message. Of stills each piece is one JPEG, and there is no head; one that is larger than a
+message has its first parts under `rec.<camera>.<id>.<n>.<part>`. A header of the message says where its piece lies, so that
+the end of a file that nobody closed is known from its last piece.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ class Recording(msgspec.Struct, kw_only=True, omit_defaults=True):
     reason: str | None = None
     label: str | None = None
     started_by: str | None = None
+    # Whether no command began it but `record=always`; and whether it is deleted where the store has no room for a newer one.
+    continuous: bool = False
+    overwritable: bool = False
     until: float | None = None
     every: float | None = None
     ended: float | None = None
@@ -77,7 +81,7 @@ class RecordedPiece(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Where a piece lies: `at` is its first byte behind the head. `time` is its first picture's (ms since the epoch).
 
     `until` is when the last picture up to here was over, and `frames` how many there are up to here. `end` says that a fragment
-    ends with it.
+    ends with it. A still of several `parts` is larger than a message: see `Recordings.add_still`.
     """
 
     n: int
@@ -87,6 +91,7 @@ class RecordedPiece(msgspec.Struct, kw_only=True, omit_defaults=True):
     until: float
     frames: int
     end: bool = True
+    parts: int = 1
 
 
 class FileHead(msgspec.Struct, kw_only=True, omit_defaults=True):

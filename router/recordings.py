@@ -12,16 +12,23 @@ from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from router.broker import MULTI_LAST_SUBJECTS, PAGE_BYTES, Broker
 from router.codec import DECODE_FAULTS
 from router.errors import Refused
+from router.nats.error_codes import ErrorCode
 from router.nats.headers import Reply, header
 from router.recording_entry import PIECE, VIDEO, FileHead, RecordedPiece, Recording
 from router.stored import decoder
 from router.subject import escape
 from router.topology import RECORDINGS
 
+# What is told where the stream is missing.
+MISSING = (
+    "this server keeps no recordings: lower CALLBOARD_RECORDINGS_MAX_BYTES or give JetStream more storage, "
+    "then restart, or run `callboard streams apply`"
+)
 # 16 kB of a message are left for its headers; sizes of the pieces of ten minutes take a third of that.
 ROOM = 16_384
 # A page of a download asks for at most so many pieces.
@@ -92,6 +99,22 @@ class Recordings:
         headers = {PIECE: msgspec.json.encode(piece).decode()}
         await self._broker.store(f"{recording.subject}.{piece.n}", body, headers, timeout)
 
+    async def add_still(self, recording: Recording, piece: RecordedPiece, body: bytes, timeout: float = 10.0) -> None:
+        """Stores a still; of one that is larger than a message the first parts, before the piece itself has the rest."""
+        most = self.largest_piece
+        parts = [body[at : at + most] for at in range(0, len(body), most)] or [b""]
+        piece = replace(piece, parts=len(parts))
+        headers = {PIECE: msgspec.json.encode(piece).decode()}
+        place = f"{recording.subject}.{piece.n}"
+        try:
+            for number, part in enumerate(parts[:-1], 1):
+                await self._broker.store(f"{place}.{number}", part, headers, timeout)
+            await self.add(recording, piece, parts[-1], timeout)
+        except Refused:
+            if len(parts) > 1:
+                await self._stream.purge(f"{place}.*")
+            raise
+
     async def put_head(self, recording: Recording, body: bytes, sizes: list[int], timeout: float = 10.0) -> None:
         """Stores the head of a file; with the sizes of its pieces once it is closed."""
         headers = {PIECE: msgspec.json.encode(FileHead(size=len(body), sizes=sizes)).decode()}
@@ -99,7 +122,7 @@ class Recordings:
 
     async def delete(self, recording: Recording) -> int:
         """Deletes a recording, its entry last; returns how many messages that were."""
-        pieces = await self._stream.purge(f"{recording.subject}.*")
+        pieces = await self._stream.purge(f"{recording.subject}.>")
         return pieces + await self._stream.purge(recording.subject)
 
     async def drop_piece(self, recording: Recording, n: int) -> None:
@@ -107,6 +130,16 @@ class Recordings:
         await self._stream.purge(f"{recording.subject}.{n}")
 
     # Read by everybody
+
+    async def is_missing(self) -> bool:
+        """Whether NATS has no such stream, for which it may have no storage (see `topology.OPTIONAL`)."""
+        try:
+            await self._stream.info()
+        except Refused as refusal:
+            if refusal.err_code != ErrorCode.STREAM_NOT_FOUND:
+                raise
+            return True
+        return False
 
     async def usage(self) -> Usage:
         """Reads how full the stream is."""
@@ -135,15 +168,18 @@ class Recordings:
         return sorted(entries.values(), key=lambda entry: (entry.began, entry.id))
 
     async def last_piece(self, recording: Recording) -> RecordedPiece | None:
-        """The last piece with which a fragment ends; None where there is none."""
+        """The last piece with which a fragment ends; None where there is none.
+
+        The head of a file that is being closed is written anew behind the pieces, and says how many there are.
+        """
         reply = await self._stream.read_one({"last_by_subj": f"{recording.subject}.*"})
-        while reply is not None:
-            stored = _stored(reply)
-            if stored is None or stored.piece.n == 0:
-                return None
-            if stored.piece.end:
+        head = _decoded(_head, reply) if reply is not None else None
+        n = 0 if head is None else head.n or len(head.sizes)
+        while n > 0:
+            stored = await self._piece_at(recording, n)
+            if stored is not None and stored.piece.end:
                 return stored.piece
-            reply = await self._stream.read_last(f"{recording.subject}.{stored.piece.n - 1}")
+            n -= 1
         return None
 
     async def content(self, recording: Recording) -> Content | None:
@@ -188,7 +224,17 @@ class Recordings:
 
     async def still(self, recording: Recording, n: int) -> StoredPiece | None:
         """One of the stills of a recording, counted from 1; None where there is none of that number."""
-        return await self._piece_at(recording, n)
+        found = await self._piece_at(recording, n)
+        if found is None or found.piece.parts == 1:
+            return found
+        bodies: list[bytes] = []
+        for number in range(1, found.piece.parts):
+            part = await self._piece_at(recording, n, f".{number}")
+            if part is None or part.piece != found.piece:
+                # It is being deleted, or its place taken by another one.
+                return None
+            bodies.append(part.body)
+        return found._replace(body=b"".join((*bodies, found.body)))
 
     async def _pieces_from(self, content: Content, at: int) -> AsyncIterator[StoredPiece]:
         """The pieces from the one that has a byte on."""
@@ -226,8 +272,8 @@ class Recordings:
             if not found or not page.left:
                 return
 
-    async def _piece_at(self, recording: Recording, n: int) -> StoredPiece | None:
-        reply = await self._stream.read_last(f"{recording.subject}.{n}")
+    async def _piece_at(self, recording: Recording, n: int, part: str = "") -> StoredPiece | None:
+        reply = await self._stream.read_last(f"{recording.subject}.{n}{part}")
         return _stored(reply) if reply is not None else None
 
     async def _last_of(self, patterns: list[str]) -> list[Reply]:

@@ -10,6 +10,7 @@ A picture that the source gives encoded already is the rung of its codec at full
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from router.errors import RouterError
@@ -17,6 +18,7 @@ from router.frame import frame_subject
 
 # `png` is for stills: it takes a good part of a second at full size.
 CODECS: Final = ("jpeg", "h264", "png")
+STREAMED: Final = ("jpeg", "h264")
 # Heights below that of the source; a source that is no higher gives its full size instead.
 HEIGHTS: Final = (240, 480, 720)
 # Codecs of which each picture can be decoded by itself.
@@ -58,11 +60,7 @@ class Rung:
     @classmethod
     def of_token(cls, token: str) -> Rung:
         """Reads a name. Raises BadRung."""
-        codec, _, height = token.partition("-")
-        rung = cls(codec, int(height) if height.isascii() and height.isdigit() and len(height) < 6 else None)
-        if rung.token != token:
-            raise BadRung(f"there is no rung {token[:40]!r}")
-        return rung
+        return _rung_named(token)
 
     @classmethod
     def of_what(cls, what: tuple[str, ...]) -> Rung:
@@ -70,7 +68,22 @@ class Rung:
         return JPEG if not what else cls.of_token(what[0])
 
 
+# An actor reads the names of the rungs that are watched with each picture.
+@lru_cache(maxsize=64)
+def _rung_named(token: str) -> Rung:
+    codec, _, height = token.partition("-")
+    rung = Rung(codec, int(height) if height.isascii() and height.isdigit() and len(height) < 6 else None)
+    if rung.token != token:
+        raise BadRung(f"there is no rung {token[:40]!r}")
+    return rung
+
+
 JPEG: Final = Rung()
+
+
+def rungs_of(codec: str) -> list[Rung]:
+    """All rungs of a codec that is streamed, the highest first."""
+    return [Rung(codec, height) for height in (None, *reversed(HEIGHTS))]
 
 
 def rung_subject(entity: str, rung: Rung) -> str:

@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from router import topology
+from router import provisioning, topology
 from router.broker import Broker
 from router.errors import BrokerError, Forbidden, NoResponders, Refused, Timeout
 from router.nats.bucket import Bucket
@@ -85,10 +85,12 @@ class StoreProbe:
     async def examine(self, stream: DeclaredStream, active: bool) -> Finding | None:
         """Asks how a stream stands; None where it takes writes. If `active`, writes to find out and restores a missing stream."""
         if not topology.is_expendable(stream, self._broker.topology):
-            return await self._ask(stream, active)
+            found = await self._ask(stream, active)
+            absent = found is not None and found.trouble.code == STREAM_MISSING
+            return None if absent and stream.name in topology.OPTIONAL else found
         # Its only server may be down, which makes no edge unready; `router_stream_leader` shows it.
         try:
-            async with asyncio.timeout(topology.EXPENDABLE_SECONDS):
+            async with asyncio.timeout(provisioning.EXPENDABLE_SECONDS):
                 found = await self._ask(stream, active)
         except TimeoutError:
             return None
@@ -223,7 +225,7 @@ class StoreProbe:
             text = "the stream does not exist; `callboard streams apply` makes it"
             return Finding(Trouble(name, STREAM_MISSING, text), True)
         try:
-            await topology.create(self._connection, stream)
+            await provisioning.create(self._connection, stream)
         except BrokerError as fault:
             return Finding(Trouble(name, STREAM_MISSING, f"the stream cannot be made again: {fault}"), True)
         log.error("stream was missing; created it again, empty", extra={"stream": name})

@@ -23,14 +23,19 @@ def short(node: ast.expr | None) -> bool:
 
 def deadline(call: ast.Call) -> ast.expr | None:
     """The deadline that a call waits up to, where it has one."""
-    name = ast.unparse(call.func).rpartition(".")[2]
+    name = _last_name(call.func)
     if name == "eventually":
         return call.args[1] if len(call.args) > 1 else _keyword(call, "within")
     if name == "wait_for":
         return call.args[1] if len(call.args) > 1 else _keyword(call, "timeout")
-    if ast.unparse(call.func) == "asyncio.timeout":
+    if name == "timeout" and ast.unparse(call.func) == "asyncio.timeout":
         return call.args[0] if call.args else None
     return _keyword(call, "within") if name in ("next", "control", "events", "says", "ends", "until") else None
+
+
+def _last_name(node: ast.AST) -> str:
+    """What a name or a dotted name ends with. To unparse each call of the repository takes seconds."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _keyword(call: ast.Call, name: str) -> ast.expr | None:
@@ -40,7 +45,7 @@ def _keyword(call: ast.Call, name: str) -> ast.expr | None:
 def expects_a_timeout(node: ast.AST) -> bool:
     """Whether a block is one in which a deadline is meant to pass: that nothing comes is not a matter of speed."""
     return isinstance(node, (ast.With, ast.AsyncWith)) and any(
-        "TimeoutError" in ast.unparse(item.context_expr) for item in node.items
+        "TimeoutError" in _last_name(each) for item in node.items for each in ast.walk(item.context_expr)
     )
 
 

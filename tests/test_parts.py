@@ -60,7 +60,10 @@ def run(folder: Path, *more: str, **environment: str) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "many processes"])
+@pytest.mark.parametrize(
+    "workers",
+    [pytest.param((), marks=pytest.mark.slow, id="one process"), pytest.param(("-n", "2"), id="many processes")],
+)
 def test_a_run_without_them_passes_and_says_once_what_would_run_the_rest(
     tmp_path: Path, workers: tuple[str, ...]
 ) -> None:

@@ -50,7 +50,7 @@ class Camera(Actor):
         self._report = CameraReport(settings.address.about(), size, settings.fps, settings.quality)
         self._output = CameraOutput(self._report)
         self._controls = CameraControls(settings, self._report)
-        self._recordings = CameraRecordings(self._report, self._output, settings.record == "always")
+        self._recordings = CameraRecordings(self._report, self._output, settings)
         self._pump = CapturePump(settings, sources, self._report, self._output, self._controls)
 
     async def start(self, ctx: Context) -> None:

@@ -205,6 +205,7 @@ class CameraOutput:
                     self._show_decoded,
                     report.count_bad_picture,
                     lambda count: report.drop("encoder", count),
+                    self.stand_still,
                 )
             if self._decoding is not None:
                 self._decoding.offer(packet, seq)

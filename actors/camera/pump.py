@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 
 from actors.camera.capture import CaptureThread
@@ -16,7 +17,7 @@ from actors.camera.pacing import Pacer
 from actors.camera.report import CameraReport
 from actors.camera.settings import CHECK_EVERY, CameraSettings
 from actors.camera.sources.open import Factory
-from actors.camera.sources.source import BAD_PICTURE, Grabbed, Packet, SourceOver, SourceUnavailable
+from actors.camera.sources.source import BAD_PICTURE, Grabbed, LoginRefused, Packet, SourceOver, SourceUnavailable
 from actors.system.context import Context
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ BAD_IN_A_ROW = 5
 
 # 1 s: a camera that answers again is back about a second later, however long it was away.
 LONGEST_PAUSE = 1.0
+
+# Seconds until a login that was refused is tried again, at first and at most: a camera may lock out who tries often.
+LOGIN_PAUSE, LONGEST_LOGIN_PAUSE = 10.0, 120.0
 
 # What of the silence that is tolerated passes before the supervision ends a call that hangs, so that `failed` is said in time.
 NOTICED = 0.9
@@ -56,6 +60,8 @@ class CapturePump:
         self._seq = 0
         self._silence = settings.silence * NOTICED
         self._heard = 0.0
+        self._refused = 0  # logins in a row
+        self._not_before = -math.inf
 
     def begin(self, ctx: Context) -> None:
         """Begins to wait for viewers."""
@@ -92,10 +98,13 @@ class CapturePump:
 
     async def _until_watched(self, beat: Callable[[], None]) -> None:
         beat()
-        while not self._output.wanted:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_EVERY):
-                    await self._output.wait_until_wanted()
+        while not self._output.wanted or self._ctx.now() < self._not_before:
+            if self._output.wanted:
+                await self._ctx.sleep(min(CHECK_EVERY, self._not_before - self._ctx.now()))
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_EVERY):
+                        await self._output.wait_until_wanted()
             beat()
 
     async def _stream(self, beat: Callable[[], None]) -> None:
@@ -103,7 +112,7 @@ class CapturePump:
         thread = self._thread()
         self._grabbing = True
         try:
-            await thread.open()
+            await self._open(thread)
             beat()
             await self._controls.opened(thread)
             beat()
@@ -127,6 +136,21 @@ class CapturePump:
         self._grabbing = False
         if fault is not None:
             await self._rest(str(fault), beat)
+
+    async def _open(self, thread: CaptureThread) -> None:
+        """Opens the source. After a login that was refused the next try waits, longer each time."""
+        try:
+            await thread.open()
+        except LoginRefused:
+            pause = min(LONGEST_LOGIN_PAUSE, LOGIN_PAUSE * 2.0 ** min(self._refused, 10))
+            self._refused += 1
+            self._not_before = self._ctx.now() + pause
+            log.warning(
+                "camera source refuses the login; it is tried again after a pause",
+                extra={"source": self._report.about, "pause": pause},
+            )
+            raise
+        self._refused = 0
 
     async def _rest(self, reason: str, beat: Callable[[], None]) -> None:
         """After the end of a source: waits until nobody watches; the next viewer sees it from its beginning."""

@@ -44,6 +44,8 @@ class CameraReport:
         # What is being recorded, and which stills are kept.
         self.recording: dict[str, Any] | None = None
         self.stills: dict[str, Any] | None = None
+        # Why a recording that shall always go on does not.
+        self.recording_fault: str | None = None
         self.figures = CameraStatistics()
         # How many leases and taps each rung has; the output says so.
         self.watched: Callable[[], Mapping[Rung, int]] = dict
@@ -83,6 +85,7 @@ class CameraReport:
             "fps": self.fps,
             "quality": self.quality,
             "recording": self.recording,
+            "recording_fault": self.recording_fault,
             "stills": self.stills,
         }
 

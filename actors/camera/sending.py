@@ -82,7 +82,8 @@ class PictureSender:
         """Whether a picture can be sent; one that is too large is counted as a bad one, so that the camera's state says so."""
         if len(encoded.body) <= MAX_PICTURE:
             return True
-        mib, most = len(encoded.body) >> 20, MAX_PICTURE >> 20
+        # Rounded up, so that a picture of a byte too many is not said to be as large as the most.
+        mib, most = -(-len(encoded.body) >> 20), MAX_PICTURE >> 20
         fault = BadPicture(f"a picture of {mib} MiB is larger than the {most} MiB that can be sent")
         self._report.count_bad_picture(fault, "broker")
         return False

@@ -34,11 +34,17 @@ class CameraSettings:
     height: int = 480
     linger: float = 5.0  # seconds that the capture goes on after the last viewer left
     record: str = "asked"  # "always" records all the time; "asked" when a command or a rule says so
+    # What "always" does where the store of recordings is full: "overwrite" deletes its own oldest files, "stop" waits for room.
+    record_when_full: str = "overwrite"
+    record_file_seconds: float = 600.0  # how long a file of a recording may last
     silence: float = 3.0  # seconds without a picture after which the source is opened anew
 
     def __post_init__(self) -> None:
         if self.record not in ("asked", "always"):
             raise ValueError("record must be asked or always")
+        if self.record_when_full not in ("overwrite", "stop"):
+            raise ValueError("record_when_full must be overwrite or stop")
+        _number("record_file_seconds", self.record_file_seconds, 2.0, 600.0)
         address = self.address
         if address.fps is not None:
             object.__setattr__(self, "fps", address.fps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -18,9 +18,10 @@ from edge.http.openapi.operation import Answer, Media, operation
 from edge.http.streams import WithCleanup
 from edge.runtime import Edge
 from edge.transports.abort import abort
-from edge.transports.flow import drained, hold_little, limit
+from edge.transports.flow import drained, hold_little, limit, unread
 from edge.transports.video.mp4 import MEDIA_TYPE, BadAccessUnit
 from edge.transports.video.mp4_viewer import Mp4File
+from edge.transports.video.reading import MOST_UNREAD, ReadingPace
 from edge.transports.video.statistics import TransportCounts
 from edge.transports.video.viewer import RungViewer
 from router.rungs import Rung
@@ -32,6 +33,8 @@ _FILM = Answer(
 STALLED_SECONDS = 30.0
 # The send buffer holds the largest picture so far, and no less than that: 64 KiB hold 2.5 Mbit/s at a round trip of 200 ms.
 LEAST_HELD = 64 * 1024
+# How often a client that is behind is looked at.
+LOOK_SECONDS = 0.05
 
 
 @operation(
@@ -51,7 +54,7 @@ async def camera_film(request: Request) -> WithCleanup:
     return WithCleanup(CameraFilm(_film(edge, entity, rung, seconds_left(request))), slot.release)
 
 
-async def _film(edge: Edge, entity: str, rung: Rung, seconds: float | None) -> AsyncIterator[bytes]:
+async def _film(edge: Edge, entity: str, rung: Rung, seconds: float | None) -> AsyncGenerator[bytes, None]:
     gauge, counts = metrics.viewers.labels("mp4"), edge.viewers.counts("camera", entity).of("mp4")
     gauge.inc()
     counts.viewers += 1
@@ -60,6 +63,9 @@ async def _film(edge: Edge, entity: str, rung: Rung, seconds: float | None) -> A
             file = Mp4File()
             try:
                 while not edge.draining:
+                    if viewer.dropped and not viewer.waiting:
+                        # It goes on at the next key, and nothing is sent until then.
+                        viewer.ask_key()
                     async with asyncio.timeout(seconds):
                         frame = await viewer.next()
                     _collect(viewer, counts)
@@ -97,11 +103,12 @@ class CameraFilm:
     stalls is cut off.
     """
 
-    def __init__(self, parts: AsyncIterator[bytes]) -> None:
+    def __init__(self, parts: AsyncGenerator[bytes, None]) -> None:
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         held = 0
+        pace = ReadingPace(asyncio.get_running_loop().time())
 
         async def sending(message: Message) -> None:
             nonlocal held
@@ -112,6 +119,8 @@ class CameraFilm:
                 async with asyncio.timeout(STALLED_SECONDS):
                     await send(message)
                     await drained(scope)
+                if size := len(message.get("body", b"")):
+                    await _read(scope, pace, size)
             except TimeoutError:
                 abort(scope, "mp4")
                 raise OSError("the client has stalled") from None
@@ -126,3 +135,20 @@ class CameraFilm:
             await answer(scope, receive, sending)
         except OSError:
             return
+        finally:
+            # Its lease is given back now, not when the generator is collected.
+            await self._parts.aclose()
+
+
+async def _read(scope: Scope, pace: ReadingPace, size: int) -> None:
+    """Waits until the client has read most of what it was sent, or a while. Raises TimeoutError where it reads nothing."""
+    clock = asyncio.get_running_loop().time
+    pace.sent(size, clock())
+    wait = pace.wait(unread(scope), clock())
+    until = clock() + wait
+    while wait and clock() < until:
+        await asyncio.sleep(LOOK_SECONDS)
+        if pace.unread(unread(scope), clock()) <= MOST_UNREAD:
+            return
+    if pace.stalled(clock()) > STALLED_SECONDS:
+        raise TimeoutError

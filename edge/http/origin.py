@@ -15,11 +15,11 @@ METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
 # Those of LangGraph first, the last ones those of Durable Streams.
 EXPOSED = (
     "Content-Location, Location, Retry-After, WWW-Authenticate, "
-    "ETag, Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed"
+    "ETag, Link, Accept-Post, Accept-Patch, Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed"
 )
 # The request headers that a preflight allows, whatever it asks for. TanStack AI sends X-Run-Id, LangGraph's clients X-Api-Key.
 ALLOWED_HEADERS = (
-    "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, traceparent, "
+    "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, traceparent, "
     "tracestate, X-Api-Key, X-Run-Id"
 )
 # Headers that may occur once: where there are two, one program reads the first and another the last.

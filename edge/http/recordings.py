@@ -23,7 +23,7 @@ from edge.http.streams import WithCleanup
 from edge.transports.abort import abort, cut
 from router.cluster.leases import lease_key
 from router.codec import rfc3339
-from router.errors import BadInput
+from router.errors import BadInput, NoResponders
 from router.event import Event
 from router.nats.bucket import Bucket
 from router.recording_entry import INTERRUPTED, STILLS, VIDEO, Recording, check_recording_id
@@ -51,6 +51,8 @@ async def list_recordings(request: Request) -> Response:
     asked = read_query(request, RecordingsQuery)
     edge, grants = edge_of(request), principal_of(request.scope).grants
     recordings = Recordings(edge.broker)
+    if await recordings.is_missing():
+        return json_answer(RecordingsAnswer(recordings=[], total=0, bytes_used=0, bytes_limit=0))
     found, usage = await asyncio.gather(recordings.listing(asked.camera), recordings.usage())
     may = {camera: grants.may_read_all(_pattern(camera)) for camera in {each.camera for each in found}}
     found = [each for each in found if may[each.camera] and asked.kind in (None, each.kind)]
@@ -188,7 +190,12 @@ async def _readable(request: Request) -> tuple[Recordings, Recording]:
     except BadInput:
         raise _unknown(request) from None
     recordings = Recordings(edge_of(request).broker)
-    recording = await recordings.find(id)
+    try:
+        recording = await recordings.find(id)
+    except NoResponders:
+        if not await recordings.is_missing():
+            raise
+        recording = None
     if recording is None:
         raise _unknown(request)
     principal_of(request.scope).require_read(_pattern(recording.camera))
@@ -234,6 +241,8 @@ def described(recording: Recording) -> RecordingAnswer:
         session=recording.session,
         label=recording.label,
         started_by=recording.started_by,
+        continuous=recording.continuous,
+        overwritable=recording.overwritable,
         began=_text(recording.began),
         ended=_text(ended),
         until=_text(recording.until) if recording.until is not None else None,

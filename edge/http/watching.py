@@ -23,6 +23,7 @@ from edge.transports.video.connections import ViewerConnection
 from edge.transports.video.delivery import PictureDelivery, PictureSink, Watch
 from edge.transports.video.frame import BOUNDARY
 from edge.transports.video.wish import Wish
+from router.rungs import STREAMED, rungs_of
 
 _MJPEG_HEADERS = {
     "Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}",
@@ -51,7 +52,7 @@ class Viewing:
         """Begins to deliver."""
         # It may have changed while the connection was accepted.
         state = self._edge.presence.known(*self._source) or self._state
-        status = {} if self._state is None or state is None else _told(state)
+        status = {} if self._state is None or state is None else {**_told(state), **offered(state)}
         self._connection = self._edge.viewers.open(
             self._source, self._watch, sink, self._wish, self._slot.release, status=status, seconds=self._seconds
         )
@@ -73,6 +74,15 @@ class Viewing:
 
 def _told(state: EntityState) -> Mapping[str, Any]:
     return {"status": state.status, "reason": state.reason, "since": state.since}
+
+
+def offered(state: EntityState) -> Mapping[str, Any]:
+    """The rungs that a camera has whose state names its `codecs`; nothing of one that does not say."""
+    codecs = state.data.get("codecs")
+    if state.domain != "camera" or not isinstance(codecs, list):
+        return {}
+    rungs = [rung.token for codec in STREAMED if codec in codecs for rung in rungs_of(codec)]
+    return {"rungs": rungs} if rungs else {}
 
 
 async def serve_socket(socket: WebSocket, viewing: Viewing) -> None:

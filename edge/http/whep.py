@@ -1,7 +1,7 @@
 """Handlers of WHEP (draft-ietf-wish-whep): a client posts an offer of WebRTC, and is sent a camera's pictures.
 
 Candidates of the client are not needed (see `edge.transports.video.webrtc`), so Trickle ICE is accepted and has nothing to do. ICE
-restarts are not supported, and so the answer has no ETag (RFC 9725 §4.3.1).
+restarts are not supported: who asks for one is answered 501, and connects anew (RFC 9725 §4.3).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from edge.http.openapi.operation import Answer, Media, operation
 from edge.runtime import Edge
 from edge.transports.video.webrtc import is_installed
 from edge.transports.video.webrtc_peer import BadOffer, NoPicture, Peer, TooManyPeers
+from edge.transports.video.webrtc_requests import PeerRequest
 from router.rungs import Rung
 
 SDP = "application/sdp"
@@ -50,7 +51,8 @@ async def offer_peer(request: Request) -> Response:
     await require_camera(edge, entity)
     peer = await _connect(edge, entity, rung, offer, request)
     location = f"{request.url.path}/{peer.id}"
-    return Response(peer.answer.result(), 201, {"Location": location, "Cache-Control": "no-store"}, media_type=SDP)
+    headers = {"Location": location, "ETag": peer.etag, "Accept-Patch": FRAGMENT, "Cache-Control": "no-store"}
+    return _with_links(edge, Response(peer.answer.result(), 201, headers, media_type=SDP))
 
 
 async def _offer(request: Request) -> str:
@@ -79,13 +81,28 @@ async def _connect(edge: Edge, entity: str, rung: Rung, offer: str, request: Req
         raise Problem("bad_offer", str(fault)) from None
     except NoPicture as fault:
         raise Problem("no_frame", str(fault)) from None
-    except TooManyPeers:
-        raise Problem("too_many", "as many peers are connected as CALLBOARD_EDGE_WEBRTC_PEERS allows") from None
+    except TooManyPeers as fault:
+        raise Problem("too_many", str(fault)) from None
 
 
-@operation("Ask what an offer has to be", Answer(204, "Accept-Post names the type of an offer"), store=False)
-async def describe_peers(_request: Request) -> Response:
-    return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": "POST, OPTIONS"})
+def _with_links(edge: Edge, answer: Response) -> Response:
+    """An answer that names the ICE servers which a client may use."""
+    for link in edge.settings.webrtc.links:
+        answer.headers.append("Link", link)
+    return answer
+
+
+@operation(
+    "Ask what an offer has to be, and for the ICE servers",
+    Answer(204, "Accept-Post names the type of an offer; each Link an ICE server"),
+    problems=("not_granted",),
+    store=False,
+)
+async def describe_peers(request: Request) -> Response:
+    readable_camera(request, request.path_params["entity"])
+    return _with_links(
+        edge_of(request), Response(status_code=204, headers={"Accept-Post": SDP, "Allow": "POST, OPTIONS"})
+    )
 
 
 @operation(
@@ -93,33 +110,39 @@ async def describe_peers(_request: Request) -> Response:
     Answer(204, "Accepted"),
     text_body=FRAGMENT,
     problems=(
-        "peer_not_found", "unsupported_media_type", "not_implemented", "not_granted", "bad_offer", "body_too_large", "request_timeout",
+        "peer_not_found", "peer_changed", "unsupported_media_type", "not_implemented", "not_granted", "bad_offer", "body_too_large",
+        "request_timeout", "broker_unavailable",
     ),
 )  # fmt: skip
 async def change_peer(request: Request) -> Response:
-    peer = _peer(request)
+    entity = readable_camera(request, request.path_params["entity"])
     _require_type(request, FRAGMENT)
     said = _UFRAG.search((await read_body(request)).decode(errors="replace"))
     if said is None:
         raise Problem("bad_offer", "a fragment needs a=ice-ufrag")
-    if said[1] != peer.ufrag:
-        raise Problem("not_implemented", "ICE cannot be restarted: connect anew")
+    etag = request.headers.get("if-match")
+    await _make(request, PeerRequest(entity, request.path_params["peer"], "trickle", said[1], etag))
     return Response(status_code=204)
 
 
-@operation("End a connection of WebRTC", Answer(200, "Ended"), problems=("peer_not_found", "not_granted"))
+@operation(
+    "End a connection of WebRTC", Answer(200, "Ended"), problems=("peer_not_found", "not_granted", "broker_unavailable")
+)
 async def end_peer(request: Request) -> Response:
-    _peer(request).ended.set()
+    entity = readable_camera(request, request.path_params["entity"])
+    await _make(request, PeerRequest(entity, request.path_params["peer"], "end"))
     return Response(status_code=200)
 
 
-def _peer(request: Request) -> Peer:
-    """The peer of the address. Raises Problem 403 or 404."""
-    entity = readable_camera(request, request.path_params["entity"])
-    peer = edge_of(request).webrtc.find(entity, request.path_params["peer"])
-    if peer is None:
-        raise Problem("peer_not_found", "this process has no such peer, or it has gone")
-    return peer
+async def _make(request: Request, made: PeerRequest) -> None:
+    """Makes a request at the edge process that holds the peer. Raises Problem, or BrokerError."""
+    match await edge_of(request).peer_requests.make(made):
+        case "not_found":
+            raise Problem("peer_not_found", "no edge process has such a peer, or it has gone")
+        case "changed":
+            raise Problem("peer_changed", "If-Match names another ICE session")
+        case "restart":
+            raise Problem("not_implemented", "ICE cannot be restarted: connect anew")
 
 
 def _require_type(request: Request, kind: str) -> None:

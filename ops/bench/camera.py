@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import statistics
+import time
 from collections.abc import AsyncIterator
 from fractions import Fraction
 from pathlib import Path
@@ -78,14 +79,25 @@ class _Watched:
         self.cpu: list[dict[str, float]] = []
         self.busy: list[dict[str, float]] = []
         self.sent: list[float] = []
+        self.seconds: list[float] = []
+        # CPU of the edge in a second in which nobody watches.
+        self.idle: list[float] = []
+
+    async def rest(self, place: Stand, seconds: float) -> None:
+        """Measures what the edge takes while nobody watches: its leases, probes and counts, whatever it delivers."""
+        watch = CpuWatch(edge=place.edge_pid)
+        began = time.monotonic()
+        await asyncio.sleep(seconds)
+        self.idle.append(watch.read()["edge"] / (time.monotonic() - began))
 
     async def watch(self, place: Stand, actor: int, crowd: tuple[str, ...], seconds: float) -> None:
         """One run."""
         async with partner("camera_viewers") as viewers:
             sent = await place.counter("edge_frames_total")
-            watch = CpuWatch(actor=actor, edge=place.edge_pid, nats=place.nats_pid)
+            watch, began = CpuWatch(actor=actor, edge=place.edge_pid, nats=place.nats_pid), time.monotonic()
             found = (await viewers.ask("watch", port=place.port, viewers=list(crowd), seconds=seconds))["viewers"]
             self.busy.append(watch.shares())
+            self.seconds.append(time.monotonic() - began)
             self.cpu.append(watch.read())
             self.sent.append(await place.counter("edge_frames_total") - sent)
         if any(each["format"] not in ("", "jpeg" if each["kind"] != "h264" else "h264") for each in found):
@@ -101,14 +113,16 @@ class _Watched:
         return [worst(run) for run in runs]
 
     def edge_each(self) -> list[float]:
-        """CPU of the edge for each picture that it sent, in ms."""
-        return [1000 * cpu["edge"] / max(1.0, sent) for cpu, sent in zip(self.cpu, self.sent, strict=True)]
+        """CPU of the edge for each picture that it sent, in ms, beyond what it takes while nobody watches."""
+        runs = zip(self.cpu, self.sent, self.seconds, self.idle, strict=True)
+        return [1000 * (cpu["edge"] - idle * seconds) / max(1.0, sent) for cpu, sent, seconds, idle in runs]
 
 
 async def _crowd(place: Stand, seconds: float, size: tuple[int, int], what: str) -> AsyncIterator[ReportRow]:
     seen, actor, bare = _Watched(), list[float](), list[float]()
     async with camera(place, "simulated", size) as pid, partner("camera_bare") as loop:
         for _ in range(RUNS):
+            await seen.rest(place, min(10.0, seconds))
             await seen.watch(place, pid, CROWD, seconds)
             actor.append(await _actor_each(place, pid, "quick", seconds))
             bare.append(await _bare_each(loop, "jpeg", size, seconds))
@@ -118,7 +132,8 @@ async def _crowd(place: Stand, seconds: float, size: tuple[int, int], what: str)
     yield ReportRow("camera", f"{crowd}: p99 of age", "ms", seen.of("quick", "p99"))
     yield ReportRow("camera", f"{crowd}: not newer than before", "pictures", seen.of("quick", "stale"))
     yield ReportRow("camera", "the slow one, 200 ms a picture: p99 of age", "ms", seen.of("slow", "p99"))
-    yield ReportRow("camera", "edge, CPU per delivered picture", "ms", seen.edge_each())
+    yield ReportRow("camera", "edge, CPU a second while nobody watches", "ms", [1000 * idle for idle in seen.idle])
+    yield ReportRow("camera", "edge, CPU per delivered picture, beyond that", "ms", seen.edge_each())
     yield ReportRow("camera", f"{what}, JPEG, one viewer: CPU per picture, actor", "ms", actor)
     yield ReportRow("camera", f"{what}, JPEG: CPU per picture, bare capture and encode", "ms", bare)
     yield _ratio("JPEG", actor, bare)

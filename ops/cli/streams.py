@@ -8,10 +8,10 @@ import json as jsonlib
 from ops.cli.interruptible import run_interruptibly
 from ops.process.logs import configure_quiet
 from ops.settings import Settings
-from router import topology
+from router import provisioning
 from router.broker import Broker
 from router.errors import Refused, Timeout, Unreachable
-from router.topology import Difference
+from router.provisioning import Difference
 
 # Between two looks at a NATS that is not there yet, or not complete.
 PAUSE = 0.5
@@ -47,8 +47,8 @@ async def _compare(settings: Settings, apply: bool, patience: float) -> list[Dif
         if apply:
             left = deadline - asyncio.get_running_loop().time()
             # 15 s at least: a server that has just started may still be electing.
-            return await topology.apply(broker.connection, settings.topology, max(15.0, left))
-        return await topology.diff(broker.connection, settings.topology)
+            return await provisioning.apply(broker.connection, settings.topology, max(15.0, left))
+        return await provisioning.diff(broker.connection, settings.topology)
     finally:
         await broker.close()
 
@@ -60,7 +60,7 @@ async def _wait(settings: Settings, patience: float) -> list[Difference]:
     try:
         while True:
             try:
-                lacking = await topology.missing(broker.connection, settings.topology)
+                lacking = await provisioning.missing(broker.connection, settings.topology)
             except (Refused, Timeout):
                 if loop.time() > deadline:
                     raise

@@ -59,6 +59,9 @@ class Cameraman:
         self.seq = 0
         # Formats that are not served; the socket then sends JPEG, as a server of before does.
         self.without: set[str] = set()
+        # Formats of which no picture comes, and what `ready` says that there is.
+        self.withheld: set[str] = set()
+        self.rungs = ["jpeg", "h264"]
         # Packets to leave out, bodies to spoil, pictures of before to send once more.
         self.lose = self.spoil = self.repeat = 0
         self.silent = False
@@ -84,9 +87,7 @@ class Cameraman:
         self.formats.append(asked)
         form = "jpeg" if asked in self.without else asked
         await socket.send_str(
-            json.dumps(
-                {"control": "ready", "rung": form, "rungs": ["jpeg", "h264"], "window": 2, "status": "streaming"}
-            )
+            json.dumps({"control": "ready", "rung": form, "rungs": self.rungs, "window": 2, "status": "streaming"})
         )
         self.open += 1
         showing = asyncio.ensure_future(self._show(socket, form))
@@ -107,7 +108,7 @@ class Cameraman:
         before: list[bytes] = []
         while True:
             await asyncio.sleep(1 / FPS)
-            if self.silent:
+            if self.silent or form in self.withheld:
                 continue
             if life != self.life:
                 h264, life, packet = encoder(), self.life, 0

@@ -112,3 +112,20 @@ async def test_it_asks_for_a_token_where_keys_are_configured_and_gets_tickets(
         assert {name: state for name, (state, _) in found.items()} == dict.fromkeys(NAMES, "works"), found
     finally:
         await asyncio.to_thread(tree.__exit__, None, None, None)
+
+
+async def test_the_age_of_a_picture_of_before_counts_as_no_latency(tab: Tab, callboard: RunningCallboard) -> None:
+    await tab.page.goto(callboard.url + PAGE)
+
+    latency = await tab.page.evaluate(
+        """async () => {
+          const { Figures } = await import("/console/camera-test/measure.js");
+          const figures = new Figures();
+          figures.picture(100, 13_800, { width: 320, height: 240 });
+          for (const age of [20, 30]) figures.picture(100, age, { fresh: true });
+          figures.picture(100, 990, { fresh: false });
+          return figures.latency;
+        }"""
+    )
+
+    assert latency == {"p50": 30, "p99": 30}

@@ -6,12 +6,19 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from itertools import pairwise
+from contextlib import asynccontextmanager
+from io import BytesIO
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from PIL import Image
 
+from router.broker import Broker
+from router.event import Event
+from router.frame import frame_subject, pack
+from router.nats.settings import BrokerSettings
 from tests.browser.conftest import Tab, Wire
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.waiting import eventually
@@ -26,6 +33,7 @@ PLAY = """async ([url, options]) => {
   const canvas = document.body.appendChild(document.createElement("canvas"));
   const cell = 8;
   window.seen = [];
+  window.began = performance.now();
   window.states = [];
   const burnt = () => {
     const pixels = canvas.getContext("2d").getImageData(0, canvas.height - 2 * cell, 36 * cell, 2 * cell).data;
@@ -38,7 +46,8 @@ PLAY = """async ([url, options]) => {
   };
   window.player = new CameraPlayer(canvas, url, {
     ...options,
-    onFrame: ({ seq, life, fresh, time, width }) => seen.push({ seq, life: life ?? 0, fresh, time, width, burnt: burnt() }),
+    onFrame: ({ seq, life, fresh, time, width }) =>
+      seen.push({ seq, life: life ?? 0, fresh, time, width, burnt: burnt(), at: performance.now() }),
     onState: ({ phase, transport, reason, rung, passed }) => states.push({ phase, transport, reason, rung, passed }),
   });
   player.start();
@@ -161,3 +170,36 @@ async def test_no_picture_goes_backwards_over_the_death_of_the_actor(
     assert in_order(pictures)
     assert [each["burnt"] for each in pictures] == [each["seq"] for each in pictures]
     assert len({each["life"] for each in pictures}) > 1
+
+
+@asynccontextmanager
+async def jpeg_published(callboard: RunningCallboard, camera: str) -> AsyncIterator[None]:
+    """A program that publishes the state of a camera and real JPEGs, and no H.264."""
+    with BytesIO() as file:
+        Image.new("RGB", (320, 240), (40, 90, 160)).save(file, "JPEG")
+        picture = file.getvalue()
+    async with Broker(BrokerSettings(callboard.nats_url), "test") as broker:
+        await broker.publish(Event.new(f"camera.{camera}.state", {"status": "streaming"}))
+        header = {"life": 1, "width": 320, "height": 240, "format": "jpeg", "fresh": True}
+
+        async def run() -> None:
+            for seq in count():
+                await broker.frame(frame_subject("camera", camera), pack({**header, "seq": seq}, picture))
+                await asyncio.sleep(1 / 15)
+
+        publishing = asyncio.ensure_future(run())
+        yield
+        publishing.cancel()
+
+
+async def test_a_program_that_publishes_jpeg_only_is_seen_within_seconds(
+    tab: Tab, callboard: RunningCallboard, entity: str
+) -> None:
+    async with jpeg_published(callboard, entity):
+        await tab.page.goto(callboard.url + BARE)
+        await tab.page.evaluate(PLAY, [f"{callboard.url}/cameras/{entity}", {}])
+        await tab.until("() => seen.length > 5")
+
+    assert await tab.page.evaluate("player.state.transport") == "jpeg"
+    # Two tries of each transport of H.264 would take 24 s.
+    assert await tab.page.evaluate("seen[0].at - began") < 5_000

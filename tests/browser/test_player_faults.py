@@ -119,6 +119,63 @@ async def test_a_server_without_h264_is_watched_by_jpeg_and_the_reasons_are_said
     }
 
 
+# Milliseconds to the first picture: two tries of each transport of H.264 would take 24 s.
+SOON = 5_000
+FIRST = "() => seen[0]?.at - began"
+
+
+async def test_a_camera_that_says_it_has_no_h264_is_watched_by_jpeg_at_once(tab: Tab, camera: Cameraman) -> None:
+    camera.withheld, camera.rungs = {"h264", "mp4"}, ["jpeg", "jpeg-480"]
+    await play(tab, camera.url)
+
+    await tab.until("() => seen.length > 5")
+
+    state = await tab.page.evaluate("player.state")
+    assert state["transport"] == "jpeg"
+    assert {each["name"]: each["reason"] for each in state["passed"]} == {
+        "webcodecs": "the camera has no H.264",
+        "mse": "the camera has no H.264",
+    }
+    assert camera.formats == ["h264", "jpeg"]
+    assert await tab.page.evaluate(FIRST) < SOON
+
+
+async def test_where_no_h264_comes_jpeg_is_tried_beside_it_within_a_second(tab: Tab, camera: Cameraman) -> None:
+    camera.withheld = {"h264", "mp4"}
+    await play(tab, camera.url)
+
+    await tab.until("() => seen.length > 5")
+
+    assert await tab.page.evaluate("player.state.transport") == "jpeg"
+    assert camera.formats[:2] == ["h264", "jpeg"] and "mp4" not in camera.formats
+    assert await tab.page.evaluate(FIRST) < SOON
+
+
+async def test_h264_that_begins_late_takes_over_from_jpeg(tab: Tab, camera: Cameraman) -> None:
+    camera.withheld = {"h264", "mp4"}
+    await play(tab, camera.url)
+    await tab.until("() => player.state.phase === 'playing' && player.state.transport === 'jpeg'")
+
+    camera.withheld = set()
+    await tab.until("() => player.state.phase === 'playing' && player.state.transport === 'webcodecs'")
+    count = len(await seen(tab))
+    await tab.until("(count) => seen.length > count + 10", count)
+
+    assert in_order(await seen(tab))
+    assert camera.open == 1 and "mp4" not in camera.formats
+
+
+async def test_what_is_asked_for_by_name_is_waited_for_alone(tab: Tab, camera: Cameraman) -> None:
+    camera.withheld = {"h264"}
+    await play(tab, camera.url, prefer="webcodecs")
+
+    await tab.until("() => states.some(({ reason }) => reason === 'no picture comes')")
+    camera.withheld = set()
+    await tab.until("() => seen.length > 5")
+
+    assert set(camera.formats) == {"h264"}
+
+
 async def test_a_better_transport_takes_over_with_its_first_picture(tab: Tab, camera: Cameraman) -> None:
     await tab.page.add_init_script(
         "window.performance.now = ((now) => () => now() * 20)(performance.now.bind(performance));"

@@ -175,7 +175,7 @@ async def test_control_and_the_wheel_zoom_the_picture_and_move_no_camera(
     await drag(tab, 40, 0, steps=8)
     await tab.page.keyboard.up("Control")
     moved = await tab.page.evaluate(left) - before
-    await tab.page.click("#render [aria-label='One to one']")
+    await tab.page.click("#render [aria-label='1:1, one pixel to one']")
     actual = await tab.page.evaluate(scale)
     await tab.page.focus(STAGE)
     await tab.page.keyboard.press("0")

@@ -104,7 +104,8 @@ class CameraServer:
                 writer.write(b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture))
                 writer.write(picture + b"\r\n--shot\r\n")
                 await writer.drain()
-        except (OSError, EOFError):
+        except (OSError, EOFError, RuntimeError):
+            # uvloop's transports raise RuntimeError where the other side closed between two writes.
             pass
         finally:
             self._open.discard(writer)

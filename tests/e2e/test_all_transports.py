@@ -154,6 +154,7 @@ async def test_a_job_is_seen_whole_and_in_one_order_over_sse_websocket_polling_a
     await watch(running_callboard, entity)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_browser_sees_the_same_beside_all_others(

@@ -91,7 +91,7 @@ def agent_session(entity: str, method: str) -> dict[str, Any]:
 
 
 class TestInABrowser:
-    pytestmark = browser_test
+    pytestmark = [*browser_test, pytest.mark.slow]
 
     async def test_the_websocket_sample_handles_every_event(
         self, tab: Tab, running_callboard: RunningCallboard, entity: str

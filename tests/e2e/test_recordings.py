@@ -130,3 +130,18 @@ async def test_a_download_goes_on_after_the_death_of_the_edge(tmp_path: Path) ->
             assert resumed is not None
             file = first + resumed.content
             assert len(file) == entry["bytes"] and len(pictures(file)) == entry["frames"]
+
+
+async def test_a_camera_that_records_always_goes_on_in_a_new_file_after_a_sigkill(tmp_path: Path) -> None:
+    settings = {"CAMERA_WIDTH": "320", "CAMERA_HEIGHT": "240", "CAMERA_RECORD": "always"}
+    with running_tree(tmp_path, "--only", "edge,camera", "--no-demo", **settings) as callboard:
+        async with httpx.AsyncClient(base_url=callboard.url, timeout=PATIENCE, trust_env=False) as http:
+            await _recorded(http, 1, 30)
+            await _killed(callboard, "camera")
+            first, second = await _recorded(http, 2, 30)
+
+            assert (first["status"], second["status"]) == ("interrupted", "recording")
+            assert first["session"] == second["session"] and first["continuous"] and first["overwritable"]
+            file = (await http.get(first["url"])).content
+            assert len(pictures(file)) == first["frames"]
+            _probed(file, first["frames"], tmp_path)

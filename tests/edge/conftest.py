@@ -13,6 +13,7 @@ import httpx
 import pytest
 import websockets
 
+from edge import presence
 from edge.app import application
 from edge.runtime import Edge
 from edge.server.serve import bind, serve
@@ -201,6 +202,12 @@ def edge_factory(nats_server: str) -> EdgeFactory:
                     stop.set()
 
     return start
+
+
+@pytest.fixture
+def quickly_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes an edge say that an actor is gone as soon as its lease has ended, however young the edge is."""
+    monkeypatch.setattr(presence, "SETTLE_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from edge import presence
 from edge.presence import EntityState, Presence
 from router.broker import Broker
@@ -13,6 +15,8 @@ from router.topology import EVENTS
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.presences import PlayedActor
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("quickly_settled")
 
 
 def of(edge: RunningEdge) -> Presence:

@@ -17,7 +17,7 @@ import pytest
 import websockets
 from aiohttp import web
 
-from router import topology
+from router import provisioning, topology
 from router.broker import Broker
 from router.errors import Unreachable
 from router.nats.connection import Connection
@@ -373,9 +373,9 @@ async def test_frames_alone_may_be_made_again_by_who_sends_them(house: House) ->
     async with Broker(house.settings("streams"), "test", TopologySettings()) as _:
         pass
     async with Broker(house.settings("camera"), "test", settings) as broker:
-        await topology.restore(broker.connection, settings)
+        await provisioning.restore(broker.connection, settings)
 
-        assert await topology.missing(broker.connection, settings) == []
+        assert await provisioning.missing(broker.connection, settings) == []
 
 
 def test_every_stream_and_user_that_the_file_names_exists() -> None:

@@ -22,7 +22,7 @@ NAMES = ("ops", "edge", "router", "actors", "protos")
 COMMAND = Path(sys.executable).parent / "callboard"
 
 
-@pytest.fixture(params=["files", "folders"])
+@pytest.fixture(params=["files", pytest.param("folders", marks=pytest.mark.slow)])
 def trap(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A folder with code under the names of our packages that leaves a note where it is run."""
     folder = tmp_path / "trap"

@@ -115,6 +115,7 @@ async def test_of_several_the_command_says_which_there_are_and_how_to_choose(tmp
     assert shown.returncode == 0, shown.stderr
 
 
+@pytest.mark.slow
 async def test_the_up_of_this_folder_comes_before_all_others(tmp_path: Path, register: str) -> None:
     here = tmp_path / "here"
     async with tree(register, here / ".callboard", "agent") as one, tree(register, tmp_path / "two", "agent") as two:
@@ -211,6 +212,7 @@ async def test_the_lines_that_up_prints_work_as_pasted_in_another_folder(tmp_pat
     assert "event: ready" in events.stdout
 
 
+@pytest.mark.slow
 async def test_with_keys_the_line_for_a_token_works_as_pasted_and_its_token_opens_the_edge(
     tmp_path: Path, register: str
 ) -> None:

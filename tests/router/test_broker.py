@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from router import topology
+from router import provisioning
 from router.broker import Broker
 from router.errors import Conflict, EmbeddedError, NoResponders, Refused, Timeout, Unreachable, Unsuitable
 from router.event import Event
@@ -186,7 +186,7 @@ async def test_an_event_published_while_the_server_is_down_arrives_when_it_is_ba
 
 
 async def _same(broker: Broker) -> bool:
-    return await topology.diff(broker.connection, broker.topology) == []
+    return await provisioning.diff(broker.connection, broker.topology) == []
 
 
 async def test_a_publish_that_nobody_acknowledges_ends_in_a_timeout(tmp_path: Path) -> None:

@@ -138,6 +138,44 @@ async def test_stills_are_pieces_without_a_head(recordings: Recordings, entity: 
     assert await recordings.still(recording, 2) is None and await recordings.content(recording) is None
 
 
+async def test_a_still_that_is_larger_than_a_message_is_read_back_to_the_byte(small: Broker, entity: str) -> None:
+    recordings, recording = Recordings(small), begun(entity, kind=STILLS, every=10.0)
+    body = random.Random(3).randbytes(1_000_000)
+    await recordings.save(recording)
+    for n in (1, 2):
+        piece = RecordedPiece(n=n, at=0, size=len(body), time=NOW + n, until=NOW + n, frames=n)
+        await recordings.add_still(recording, piece, body if n == 1 else b"small")
+
+    found, next_one = await recordings.still(recording, 1), await recordings.still(recording, 2)
+    last = await recordings.last_piece(recording)
+
+    assert found is not None and found.body == body and found.piece.time == NOW + 1
+    assert next_one is not None and next_one.body == b"small"
+    assert last is not None and (last.n, last.frames) == (2, 2)
+    await recordings.delete(recording)
+    assert (await recordings.usage()).used == 0
+
+
+async def test_a_large_still_that_does_not_fit_leaves_nothing_behind(small: Broker, entity: str) -> None:
+    recordings, recording = Recordings(small), begun(entity, kind=STILLS, every=10.0)
+    await recordings.save(recording)
+    piece = RecordedPiece(n=1, at=0, size=3 * MIB, time=NOW, until=NOW, frames=1)
+    with pytest.raises(Refused):
+        await recordings.add_still(recording, piece, bytes(3 * MIB))
+
+    assert (await recordings.usage()).used < 10_000 and await recordings.still(recording, 1) is None
+
+
+async def test_the_last_piece_is_known_while_the_file_is_being_closed(recordings: Recordings, entity: str) -> None:
+    recording = begun(entity)
+    sizes = await recorded(recordings, recording, [b"one", b"two"])
+    await recordings.put_head(recording, b"head with an index", sizes)
+
+    last = await recordings.last_piece(recording)
+
+    assert last is not None and last.n == 2
+
+
 @pytest.fixture
 async def small(tmp_path: Path) -> AsyncIterator[Broker]:
     with serving_small(tmp_path, 256 * 1024) as server:

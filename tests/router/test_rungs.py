@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.rungs import CODECS, HEIGHTS, JPEG, BadRung, Rung, rung_subject
+from router.rungs import CODECS, HEIGHTS, JPEG, BadRung, Rung, rung_subject, rungs_of
 
 
 def test_each_rung_is_read_back_from_its_name():
@@ -23,3 +23,7 @@ def test_the_rung_of_those_who_name_none_has_no_token_in_subject_and_lease():
 def test_what_names_no_rung_is_refused(token: str):
     with pytest.raises(BadRung):
         Rung.of_token(token)
+
+
+def test_the_rungs_of_a_codec_begin_with_the_full_height():
+    assert [each.token for each in rungs_of("h264")] == ["h264", "h264-720", "h264-480", "h264-240"]

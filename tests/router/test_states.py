@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from router.broker import Broker
 from router.event import Event
@@ -39,6 +40,25 @@ async def test_who_say_at_once_that_an_actor_is_gone_store_one_event(broker: Bro
     assert [each.data["status"] for each in told] == ["streaming", "gone"]
     stored = (await store.read("camera", entity)).entry
     assert stored is not None and stored.gone is not None and stored.gone.reason == "died"
+
+
+async def test_the_state_of_one_that_lives_has_no_end_and_of_one_that_is_gone_a_day(
+    broker: Broker, entity: str
+) -> None:
+    await PlayedActor(broker, entity).say("idle")
+    store = StateStore(broker)
+    stream = broker.stream(store.bucket.stream)
+
+    async def ttl() -> bytes | None:
+        kept = await stream.get_last(f"$KV.STATES.{state_key('camera', entity)}")
+        assert kept is not None
+        found = re.search(rb"Nats-TTL: (\S+)", kept.headers)
+        return found and found[1]
+
+    assert (await stream.info())["config"].get("max_age", 0) == 0
+    assert await ttl() is None
+    assert await store.declare_gone("camera", entity, "died", 10**18)
+    assert await ttl() == b"86400s"
 
 
 async def test_an_actor_that_lives_is_not_said_to_be_gone(broker: Broker, entity: str) -> None:

@@ -36,6 +36,7 @@ class RecordingFile:
         self._size: tuple[int, int] | None = None
         self._parameters: tuple[tuple[bytes, ...], tuple[bytes, ...]] | None = None
         self._sizes: list[int] = []
+        self._bytes = 0
         self._fragments: list[_Stored] = []
         # Pictures are left out until the next key: of the file's first picture, and wherever one is missing.
         self._broken = True
@@ -45,6 +46,11 @@ class RecordingFile:
     def has_pictures(self) -> bool:
         """Whether anything was recorded."""
         return bool(self._head)
+
+    @property
+    def size(self) -> int:
+        """How many bytes its fragments have."""
+        return self._bytes
 
     @property
     def needs_key(self) -> bool:
@@ -101,6 +107,7 @@ class RecordingFile:
         self.entry.lost += sum(each.frames for each in self._fragments[len(kept) :])
         self._fragments = kept
         del self._sizes[kept[-1].n if kept else 0 :]
+        self._bytes = sum(self._sizes)
 
     def close(
         self, status: Literal["finished", "interrupted", "failed"], reason: str | None, ended: float | None = None
@@ -151,7 +158,7 @@ class RecordingFile:
             part = made.body[start : start + most]
             piece = RecordedPiece(
                 n=len(self._sizes) + 1,
-                at=sum(self._sizes),
+                at=self._bytes,
                 size=len(part),
                 time=made.time,
                 until=made.until,
@@ -159,6 +166,7 @@ class RecordingFile:
                 end=start + most >= len(made.body),
             )
             self._sizes.append(len(part))
+            self._bytes += len(part)
             run = partial(self._recordings.add, self.entry, piece, part)
             self._queue.add(PendingWrite(run, len(part), self.entry.id, piece.n))
         mark = FragmentMark(len(made.body), made.time, made.key)

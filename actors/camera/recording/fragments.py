@@ -1,4 +1,4 @@
-"""Gathers pictures of H.264 into fragments of MP4 of at most a second, at the times of the capture clock."""
+"""Gathers pictures of H.264 into fragments of MP4 of at most half a second, at the times of the capture clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from router.mp4 import IndexEntry, Sample, fragment, index
 # 90 kHz: a time in milliseconds is exact to 6 µs.
 TIMESCALE = 90_000
 TICKS_PER_MS = TIMESCALE // 1000
-FRAGMENT_MS = 1000.0
+FRAGMENT_MS = 500.0
 # How long a picture is shown whose successor has not come, where nothing says how fast they come.
 LAST_MS = 40.0
 
@@ -41,7 +41,7 @@ class FragmentWriter:
         self._number = 0
 
     def add(self, time: float, key: bool, data: bytes) -> MadeFragment | None:
-        """Takes a picture; returns the fragment before it once that is a second long, or where this one is a key.
+        """Takes a picture; returns the fragment before it once that is half a second long, or where this one is a key.
 
         A picture of the same time as the one before (a key that was asked for while the source stood still) follows 1 ms later.
         """

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from actors.camera.output import CameraOutput
-from actors.camera.recording.recorder import CameraRecorder, RecordingRefused
-from actors.camera.recording.session import checked_label, checked_seconds
+from actors.camera.recording.recorder import CameraRecorder
+from actors.camera.recording.session import RecordingRefused, checked_label, checked_seconds
 from actors.camera.recording.shelf import RecordingShelf
 from actors.camera.recording.stills import StillsKeeper, StillsRefused, checked_every
 from actors.camera.report import CameraReport
+from actors.camera.settings import CameraSettings
 from actors.system.actor import Reject
 from actors.system.caller import caller
 from actors.system.context import Context
@@ -20,8 +21,8 @@ from router.recordings import Recordings
 class CameraRecordings:
     """What is recorded of one camera. Commands raise Reject."""
 
-    def __init__(self, report: CameraReport, output: CameraOutput, always: bool) -> None:
-        self._recorder = CameraRecorder(report, output, always)
+    def __init__(self, report: CameraReport, output: CameraOutput, settings: CameraSettings) -> None:
+        self._recorder = CameraRecorder(report, output, settings)
         self._stills = StillsKeeper(report, output)
 
     def begin(self, ctx: Context) -> None:

@@ -9,12 +9,14 @@ from actors.camera.recording.file import RecordingFile
 from router.codec import rfc3339
 from router.recording_entry import Recording, new_recording_id
 
-# Ten minutes: a file that can be sent, and what is lost where one is damaged.
-FILE_MS = 600_000.0
-# So long before that the file ends with the next key, so that the next one begins where it ends.
+# So long before that the file ends with the next key, so that the next one begins where it ends; a short file a quarter of its time.
 EARLY_MS = 10_000.0
 MAX_SECONDS = 31 * 86400.0
 MAX_LABEL = 200
+
+
+class RecordingRefused(Exception):
+    """a recording cannot begin or end; the text may be shown"""
 
 
 def checked_seconds(value: float | None) -> float | None:
@@ -44,6 +46,8 @@ class RecordingSession:
     until: float | None = None
     label: str | None = None
     by: str | None = None
+    continuous: bool = False
+    overwritable: bool = False
     id: str = field(default_factory=new_recording_id)
     file: RecordingFile | None = None
 
@@ -57,6 +61,8 @@ class RecordingSession:
             until=self.until,
             label=self.label,
             started_by=self.by,
+            continuous=self.continuous,
+            overwritable=self.overwritable,
         )
 
     def described(self) -> dict[str, Any]:
@@ -68,13 +74,22 @@ class RecordingSession:
             "until": text_of(self.until) if self.until is not None else None,
             "label": self.label,
             "by": self.by,
+            "continuous": self.continuous,
         }
 
     @classmethod
     def resumed(cls, entry: Recording) -> RecordingSession:
         """The session of a file that an earlier process left open."""
-        since = entry.began
-        return cls(entry.camera, since, entry.until, entry.label, entry.started_by, entry.session)
+        return cls(
+            entry.camera,
+            entry.began,
+            entry.until,
+            entry.label,
+            entry.started_by,
+            entry.continuous,
+            entry.overwritable,
+            entry.session,
+        )
 
 
 def text_of(ms: float) -> str:
@@ -92,6 +107,7 @@ def event_data(what: str, entry: Recording) -> dict[str, Any]:
         "kind": entry.kind,
         "label": entry.label,
         "by": entry.started_by,
+        "continuous": entry.continuous or None,
         "reason": entry.reason,
         "began": text_of(entry.began),
         "ended": text_of(ended) if ended is not None else None,

@@ -144,13 +144,9 @@ class StillsKeeper:
         at, size = float(picture.header["time"]), len(picture.body)
         entry.width, entry.height = picture.header["width"], picture.header["height"]
         entry.source, entry.simulated = picture.header.get("source"), bool(picture.header.get("simulated"))
-        if size > self._shelf.recordings.largest_piece:
-            log.warning("still is larger than a message and is not kept", extra={"size": size})
-            entry.lost += 1
-            return
         piece = RecordedPiece(n=entry.frames + 1, at=self._size, size=size, time=at, until=at, frames=entry.frames + 1)
         try:
-            await self._shelf.recordings.add(entry, piece, picture.body, STORE_SECONDS)
+            await self._shelf.recordings.add_still(entry, piece, picture.body, STORE_SECONDS)
         except Refused as refusal:
             await self._end(FAILED, "quota" if has_no_room(refusal) else refusal.description, "failed")
             return

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any
 
+from actors.camera.freshness import is_repeat
 from actors.camera.sources.source import BAD_PICTURE, FramePicture, Packet, Picture
 
 # 1 s at 30 packets a second: a decoder that is further behind goes on at the next key.
@@ -24,8 +25,9 @@ class PacketDecoding:
         show: Callable[[Picture | FramePicture, int], None],
         failed: Callable[[Exception], None],
         dropped: Callable[[int], None],
+        still: Callable[[], None],
     ) -> None:
-        """`show` takes each picture with the number of its packet."""
+        """`show` takes each picture with the number of its packet; `still` is called for one that shows what was there."""
         # Loads FFmpeg.
         from actors.camera.sources.decode import PacketDecoder
 
@@ -35,6 +37,8 @@ class PacketDecoding:
         self._show = show
         self._failed = failed
         self._dropped = dropped
+        self._still = still
+        self._last: Picture | FramePicture | None = None
         self._packets: deque[tuple[Packet, int]] = deque()
         self._busy = False
         self._begun = False
@@ -65,15 +69,27 @@ class PacketDecoding:
             while self._packets:
                 packet, seq = self._packets.popleft()
                 try:
-                    pictures = await loop.run_in_executor(self._threads, self._decoder.decode, packet)
+                    pictures = await loop.run_in_executor(self._threads, self._decoded, packet)
                 except BAD_PICTURE as fault:
                     # The decoder waits for the next key, too.
                     self._packets.clear()
                     self._begun = False
                     self._failed(fault)
                     continue
-                for picture in pictures:
-                    if not self._ended:
+                for picture, new in pictures:
+                    if self._ended:
+                        break
+                    if new:
                         self._show(picture, seq)
+                    else:
+                        self._still()
         finally:
             self._busy = False
+
+    def _decoded(self, packet: Packet) -> list[tuple[Picture | FramePicture, bool]]:
+        """The pictures of a packet, and whether each is a new one."""
+        found = []
+        for picture in self._decoder.decode(packet):
+            before, self._last = self._last, picture
+            found.append((picture, before is None or not is_repeat(picture, before)))
+        return found

@@ -171,7 +171,18 @@ def _url(rest: str, scheme: str) -> _Read:
             others.append((name, value))
     # Without options of ours the query stays as it was written, since a camera may be particular about it.
     query = urlencode(others) if own else url.query
+    _check_tls(scheme, own)
     return kind, url._replace(scheme=scheme, query=query, fragment="").geturl(), own
+
+
+def _check_tls(scheme: str, options: Mapping[str, str]) -> None:
+    if scheme not in ("rtsps", "https"):
+        if found := next((name for name in _TLS if name in options), None):
+            raise ValueError(f"source {scheme}: has no {found}, which is for {scheme}s://")
+    elif options.get("transport") == "udp":
+        raise ValueError("source rtsps: sends its pictures inside the connection; transport must be tcp")
+    elif "tls_ca" in options and options.get("tls_verify") == "no":
+        raise ValueError(f"source {scheme}: needs tls_ca or tls_verify=no, not both")
 
 
 _READERS: Mapping[str, Callable[[str, str], _Read]] = {
@@ -236,12 +247,20 @@ def _input(text: str) -> None:
         raise ValueError("must be the number of an input, as 0")
 
 
+def _path(text: str) -> None:
+    if not text.startswith("/"):
+        raise ValueError("must be the whole path of a file of certificates in PEM")
+
+
+# Whom a source over TLS believes: an authority of a file beside nobody else, or anybody.
+_TLS: Mapping[str, Callable[[str], object]] = {"tls_ca": _path, "tls_verify": _one_of("yes", "no")}
+
 # Of each kind: the options that there are, and what checks one; a check raises ValueError with what is needed.
 _OPTIONS: Mapping[str, Mapping[str, Callable[[str], object]]] = {
     "sim": {"size": _card_size, "fps": _rate},
     "file": {"loop": _one_of("yes", "no"), "pace": _one_of("real", "fast")},
-    "rtsp": {"transport": _one_of("tcp", "udp")},
-    "http": {},
+    "rtsp": {"transport": _one_of("tcp", "udp"), **_TLS},
+    "http": _TLS,
     "v4l2": {"size": _size, "fps": _rate, "format": _format, "input": _input},
     "pixelink": {"size": _size, "fps": _rate},
 }

@@ -46,5 +46,8 @@ class PacketDecoder:
         except (av.FFmpegError, OSError, ValueError) as fault:
             self.reset()
             raise BadPicture("a packet of the source cannot be decoded") from fault
+        if any(frame.is_corrupt for frame in frames):
+            self.reset()  # what follows is built on it
+            raise BadPicture("a packet of the source is damaged")
         self._begun = True
         return [picture_of(frame, packet.time) for frame in frames]

@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import http.client
-import ssl
 import time
 import urllib.error
-import urllib.request
 from collections import deque
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from actors.camera.sources.http_client import Deadline, ask
 from actors.camera.sources.jpeg import complete_jpeg
 from actors.camera.sources.multipart import MultipartSplitter
-from actors.camera.sources.network import unavailable
+from actors.camera.sources.network import login_refused, unavailable
 from actors.camera.sources.source import Grabbed, Packet, SourceUnavailable
 from actors.camera.sources.stream import PATIENCE, NetworkStreamSource
+from actors.camera.sources.tls import TlsTrust
 
 _CHUNK = 256 * 1024
 # Pictures that came at once and wait to be grabbed; of more the oldest is dropped, since its time is over.
 _WAITING = 3
-
-
-class _Closing:
-    """Closes the answer that asked for a login once it is answered, which urllib leaves to the garbage collector."""
-
-    def http_error_401(self, request: Any, answer: Any, code: int, message: str, headers: Any) -> Any:
-        """Asks again, with the login; None where there is none of this kind."""
-        try:
-            again = super().http_error_401(request, answer, code, message, headers)  # type: ignore[misc]
-        except BaseException:
-            answer.close()
-            raise
-        if again is not None:
-            answer.close()
-        return again
-
-
-class _BasicLogin(_Closing, urllib.request.HTTPBasicAuthHandler):
-    pass
-
-
-class _DigestLogin(_Closing, urllib.request.HTTPDigestAuthHandler):
-    pass
 
 
 class HttpSource:
@@ -52,10 +29,13 @@ class HttpSource:
     simulated = False
     paced = True
 
-    def __init__(self, url: str, host: str, silence: float) -> None:
+    def __init__(self, url: str, host: str, silence: float, trust: TlsTrust = TlsTrust()) -> None:  # noqa: B008 - frozen
         """`host` stands for the URL in what viewers may read; `silence` is in seconds."""
         self._url, self._host, self._silence = url, host, silence
         self._patience = silence * PATIENCE
+        self._deadline = Deadline(self._patience)
+        self._trust = trust
+        self._login = urlsplit(url).username is not None
         self._response: Any = None
         self._splitter: MultipartSplitter | None = None
         self._stream: NetworkStreamSource | None = None
@@ -69,10 +49,11 @@ class HttpSource:
     def open(self) -> None:
         """Asks for the stream; raises SourceUnavailable."""
         try:
-            self._response = self._ask()
+            self._deadline.renew()
+            self._response = ask(self._url, self._deadline, self._trust)
         except urllib.error.HTTPError as fault:
             with fault:
-                raise SourceUnavailable(f"{self._host} {_answer(fault.code)}") from None
+                raise self._refused(fault.code) from None
         except urllib.error.URLError as fault:
             reason = fault.reason if isinstance(fault.reason, BaseException) else fault
             raise unavailable(self._host, reason, self._patience) from None
@@ -84,8 +65,9 @@ class HttpSource:
             self._splitter = MultipartSplitter(boundary)
             return
         self.close()
-        self._stream = NetworkStreamSource("http", self._url, self._host, self._silence)
-        self._stream.open()
+        self._stream = NetworkStreamSource("http", self._url, self._host, self._silence, trust=self._trust)
+        # Both requests together take no longer than one may, so that the reason comes before the supervision ends the call.
+        self._stream.open(max(self._deadline.left(), self._patience / 4))
 
     def grab(self, seq: int) -> Grabbed | None:
         """Waits for the next picture; raises BadPicture, and SourceUnavailable where the server ends or is silent."""
@@ -105,40 +87,31 @@ class HttpSource:
             self._response.close()
         self._response = None
 
-    def _ask(self) -> Any:
-        url = urlsplit(self._url)
-        plain = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
-        logins = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-        if url.username is not None:
-            logins.add_password(None, plain, unquote(url.username), unquote(url.password or ""))
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}),
-            _BasicLogin(logins),
-            _DigestLogin(logins),
-            urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-        )
-        return opener.open(urllib.request.Request(plain, headers={"User-Agent": "callboard"}), timeout=self._patience)
-
     def _read(self) -> None:
         """Reads until a picture is there. A server that sends bytes but no picture is silent, too."""
         assert self._response is not None and self._splitter is not None
-        begun = time.monotonic()
+        heard = False
+        self._deadline.renew()
         while not self._waiting:
             try:
                 data = self._response.read1(_CHUNK)
+            except TimeoutError as fault:
+                if not heard:
+                    raise unavailable(self._host, fault, self._patience) from None
+                raise SourceUnavailable(f"{self._host} has sent no whole picture for {self._patience:.2g} s") from None
             except (OSError, ValueError, http.client.HTTPException) as fault:
                 raise unavailable(self._host, fault, self._patience) from None
+            heard = True
             if not data:
                 raise SourceUnavailable(f"{self._host} ended the stream")
             self._waiting.extend((time.time() * 1000.0, part) for part in self._splitter.feed(data))
-            if not self._waiting and time.monotonic() - begun > self._patience:
-                raise SourceUnavailable(f"{self._host} has sent no whole picture for {self._patience:.2g} s")
 
-
-def _answer(code: int) -> str:
-    match code:
-        case 401 | 403:
-            return "refuses the login"
-        case 404 | 410:
-            return "has no such stream"
-    return f"answers with {code}"
+    def _refused(self, code: int) -> SourceUnavailable:
+        match code:
+            case 401 | 403:
+                return login_refused(self._host, self._login)
+            case 404 | 410:
+                return SourceUnavailable(f"{self._host} has no such stream")
+            case 301 | 302 | 303 | 307 | 308:
+                return SourceUnavailable(f"{self._host} sends on and on to other addresses")
+        return SourceUnavailable(f"{self._host} answers with {code}")

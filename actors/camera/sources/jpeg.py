@@ -10,6 +10,10 @@ _SOS, _DHT = 0xDA, 0xC4
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Browsers show baseline and progressive ones.
 _SHOWN = frozenset((0xC0, 0xC1, 0xC2))
+# 134 megapixels: what a decoder would need 200 MB for. No JPEG has less than a bit for each block of 8 x 8; one that says so
+# would make every viewer allocate a picture that is not there.
+_MAX_PIXELS = 1 << 27
+_PIXELS_A_BYTE = 1024
 
 # The tables of ITU-T T.81, annex K.3: how many codes of each length, and what they stand for.
 _TABLES = (
@@ -66,5 +70,7 @@ def complete_jpeg(data: bytes) -> tuple[bytes, int, int]:
         raise BadPicture("a picture is cut short")
     if size is None or not all(size):
         raise BadPicture("a picture is a JPEG of no size")
+    if size[0] * size[1] > min(_MAX_PIXELS, len(data) * _PIXELS_A_BYTE):
+        raise BadPicture(f"a picture says that it has {size[0]}x{size[1]} pixels, and cannot")
     whole = data if end + 2 == len(data) else data[: end + 2]
     return (whole if tables else _SOI + HUFFMAN_TABLES + whole[2:]), *size

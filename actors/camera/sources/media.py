@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 from actors.camera.sources.annexb import AccessUnits
-from actors.camera.sources.decode import picture_of
+from actors.camera.sources.decode import PacketDecoder, picture_of
 from actors.camera.sources.jpeg import complete_jpeg
 from actors.camera.sources.source import BadPicture, Grabbed, Packet
 
@@ -22,6 +22,9 @@ _PROFILES = frozenset(("Baseline", "Constrained Baseline", "Main", "High", "Cons
 
 # 250 pictures, 10 s as a rule: a stream that has sent no key by then is decoded, since a decoder may recover without one.
 MAX_WITHOUT_KEY = 250
+
+# A picture that comes later than this many times the time from the one before it to its own predecessor: one between was lost.
+MISSED = 1.6
 
 # So many damaged pictures in a row are the end of a film that was cut short.
 MAX_DAMAGED = 4
@@ -62,7 +65,9 @@ class MediaReader:
         options: Mapping[str, str],
         timeout: tuple[float, float] | None = None,
         packets: bool = True,
+        lossy: bool = False,
     ) -> None:
+        """Of a `lossy` way each packet of H.264 is decoded, too: FFmpeg tells of a packet that is not whole in no other way."""
         self._container: Any = av.open(url, options=dict(options), timeout=timeout)
         try:
             self._stream = self._best()
@@ -76,6 +81,8 @@ class MediaReader:
         self._keyless = 0
         self._begun = False
         self._damaged = 0
+        self._checker = PacketDecoder("h264") if lossy and self.packets == "h264" else None
+        self._gap: float | None = None
         self._shots = self._read()
 
     def next(self) -> Shot | None:
@@ -163,6 +170,10 @@ class MediaReader:
         if read is None:
             return None
         data, key = read
+        if self._checker is not None and self._is_damaged(data, key, position):
+            self._begun, self._keyless = False, 0
+            self._last = position if position is not None else self._last
+            return None
         self._begun = self._begun or key
         backwards = position is not None and self._last is not None and position < self._last
         self._last = position if position is not None else self._last
@@ -174,3 +185,18 @@ class MediaReader:
             return None
         context = self._stream.codec_context
         return Shot(position, None, data, (context.width, context.height), "h264", key)
+
+    def _is_damaged(self, data: bytes, key: bool, position: float | None) -> bool:
+        """Whether a packet lacks a part, or follows a picture that was lost and is no key."""
+        assert self._checker is not None
+        gap = position - self._last if position is not None and self._last is not None else None
+        missed = gap is not None and self._gap is not None and gap > MISSED * self._gap
+        self._gap = gap or self._gap
+        if missed and not key:
+            self._checker.reset()
+            return True
+        try:
+            self._checker.decode(Packet("h264", data, 0.0, 0, 0, key))
+        except BadPicture:
+            return True
+        return False

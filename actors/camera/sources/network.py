@@ -10,21 +10,32 @@ from collections.abc import Callable
 import av
 
 from actors.camera.sources.media import NoVideo
-from actors.camera.sources.source import SourceUnavailable
+from actors.camera.sources.source import LoginRefused, SourceUnavailable
 
 # Timestamps of the stream are trusted over arrival times until the two are this far apart.
 MAX_DRIFT = 1.0
 
+# X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+_OTHER_NAME = (62, 64)
 
-def unavailable(host: str, fault: BaseException, patience: float) -> SourceUnavailable:
-    """Makes the error for a viewer; FFmpeg's own texts hold the whole URL with its password, and are left out."""
+
+def login_refused(host: str, login: bool) -> LoginRefused:
+    """Makes the error of a server that wants a login, or another one than was given."""
+    return LoginRefused(f"{host} {'refuses the login' if login else 'wants a login, and the address has none'}")
+
+
+def unavailable(host: str, fault: BaseException, patience: float, login: bool = True) -> SourceUnavailable:
+    """Makes the error for a viewer; FFmpeg's own texts hold the whole URL with its password, and are left out.
+
+    `login` says whether the address has one.
+    """
     match fault:
         case NoVideo():
             why = "sends no video"
         case ConnectionRefusedError():
             why = "refuses the connection"
         case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError() | PermissionError():
-            why = "refuses the login"
+            return login_refused(host, login)
         case av.error.HTTPNotFoundError():
             why = "has no such stream"
         case TimeoutError() | av.error.ExitError():
@@ -33,13 +44,20 @@ def unavailable(host: str, fault: BaseException, patience: float) -> SourceUnava
             why = "ended the stream"
         case socket.gaierror():
             why = "is no name that can be resolved"
+        case ssl.SSLCertVerificationError():
+            why = f"shows a certificate that is not trusted ({_verdict(fault)})"
         case ssl.SSLError():
-            why = "shows a certificate that is not trusted"
+            why = "does not speak TLS"
         case av.error.InvalidDataError():
             why = "sends nothing that FFmpeg can read"
         case _:
             why = "cannot be reached or answers in a way that is not understood"
     return SourceUnavailable(f"{host} {why}")
+
+
+def _verdict(fault: ssl.SSLCertVerificationError) -> str:
+    """What OpenSSL finds wrong with a certificate; of a name that does not match, its text repeats the name."""
+    return "it is for another name" if fault.verify_code in _OTHER_NAME else fault.verify_message
 
 
 class CaptureClock:

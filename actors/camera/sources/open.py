@@ -34,15 +34,17 @@ def _film(address: SourceAddress, settings: SourceSettings) -> CameraSource:
 
 def _rtsp(address: SourceAddress, settings: SourceSettings) -> CameraSource:
     from actors.camera.sources.stream import NetworkStreamSource
+    from actors.camera.sources.tls import TlsTrust
 
-    transport = address.options.get("transport")
-    return NetworkStreamSource("rtsp", address.where, address.about()["host"], settings.silence, transport)
+    trust, transport = TlsTrust.of(address.options), address.options.get("transport")
+    return NetworkStreamSource("rtsp", address.where, address.about()["host"], settings.silence, transport, trust)
 
 
 def _http(address: SourceAddress, settings: SourceSettings) -> CameraSource:
     from actors.camera.sources.http import HttpSource
+    from actors.camera.sources.tls import TlsTrust
 
-    return HttpSource(address.where, address.about()["host"], settings.silence)
+    return HttpSource(address.where, address.about()["host"], settings.silence, TlsTrust.of(address.options))
 
 
 def _v4l2(address: SourceAddress, settings: SourceSettings) -> CameraSource:

@@ -22,6 +22,10 @@ class SourceUnavailable(CameraError):
     """the source cannot be opened, or gave up"""
 
 
+class LoginRefused(SourceUnavailable):
+    """the source refuses the login; a server may lock out who tries often"""
+
+
 class SourceOver(SourceUnavailable):
     """the source has come to its end; it begins anew for the next viewer"""
 

@@ -26,7 +26,8 @@ export class Figures {
     this.frames += 1;
     this.bytes += bytes;
     if (about?.width && about?.height) this.size = `${about.width} × ${about.height}`;
-    if (Number.isFinite(age)) this.#ages.push(age);
+    // The first picture of a connection may be of before, and a repeat is: their ages are no latency.
+    if (Number.isFinite(age) && this.frames > 1 && about?.fresh !== false) this.#ages.push(age);
     if (this.#ages.length > MOST) this.#ages.shift();
     this.#times.push(now);
     while (this.#times[0] < now - 2_000) this.#times.shift();

@@ -77,7 +77,7 @@ const still = {
   name: "still",
   label: "Still (JPEG)",
   async run(link) {
-    const image = link.stage(document.createElement("img"));
+    const image = link.stage(Object.assign(new Image(), { alt: "The camera's picture by this transport" }));
     // Servers before stills have snapshots.
     let path = "still.jpg";
     while (!link.signal.aborted) {
@@ -147,7 +147,7 @@ const page = {
   async run(link) {
     const path = "/ws/camera/stream";
     const ticket = await link.ticket({ path });
-    const image = link.stage(document.createElement("img"));
+    const image = link.stage(Object.assign(new Image(), { alt: "The camera's picture by this transport" }));
     const address = `${link.base}${path}${query({ camera: link.camera, ticket })}`;
     const socket = new WebSocket(address.replace(/^http/, "ws"));
     try {

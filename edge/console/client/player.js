@@ -6,8 +6,9 @@
  *     const player = new CameraPlayer(document.querySelector("#camera"), "http://localhost:8000/cameras/main");
  *     player.start();
  *
- * It tries H.264 through WebCodecs, then through Media Source Extensions, JPEG over WebSocket, and MJPEG. What fails is tried
- * again later, beside what plays, and takes over with its first picture. Nothing older than what was painted is ever painted.
+ * It tries H.264 through WebCodecs, then through Media Source Extensions, JPEG over WebSocket, and MJPEG. Where the camera says that
+ * it has no H.264, or brings none within a second, JPEG is tried at once. What fails is tried again later, beside what plays, and
+ * takes over with its first picture. Nothing older than what was painted is ever painted.
  */
 
 import { Backoff, Pause, reachable } from "./backoff.js";
@@ -127,14 +128,17 @@ export class CameraPlayer {
     if (attempt === this.#attempt) this.#tell();
   }
 
+  // Its first picture takes longer than usual: there may be none of its codec, so another one is tried beside it.
+  attemptWaits(attempt) {
+    if (attempt !== this.#attempt || this.#candidate) return;
+    const other = this.#choice.other(attempt.transport, performance.now());
+    if (other) this.#audition(other);
+  }
+
   attemptPainted(attempt, header) {
-    if (attempt === this.#candidate) {
-      const before = this.#attempt;
-      this.#attempt = attempt;
-      this.#candidate = null;
-      before?.end();
-    }
+    if (attempt === this.#candidate) this.#takeOver(attempt);
     if (attempt !== this.#attempt) return;
+    if (this.#candidate && this.#choice.prefers(attempt.transport, this.#candidate.transport)) this.#candidate.end();
     this.#backoff.reset();
     this.#silences = 0;
     if (this.#state.phase !== "playing" || this.#state.transport !== attempt.transport.name) {
@@ -142,6 +146,17 @@ export class CameraPlayer {
       this.#enter("playing");
     }
     if (header) this.#options.onFrame?.(header);
+  }
+
+  #takeOver(attempt) {
+    const before = this.#attempt;
+    this.#attempt = attempt;
+    this.#candidate = null;
+    if (before && this.#choice.prefers(before.transport, attempt.transport)) {
+      const fault = new Fault("outrun", "it brought no picture yet", { ofCodec: before.pictures === 0 });
+      this.#choice.failed(before.transport, fault, performance.now());
+    }
+    before?.end();
   }
 
   #restart() {
@@ -196,7 +211,11 @@ export class CameraPlayer {
       if (attempt === this.#attempt) {
         this.#attempt = null;
         if (fault) this.#choice.failed(attempt.transport, fault, performance.now());
-        return fault;
+        const other = this.#candidate;
+        if (!fault || !other || this.#choice.prefers(other.transport, attempt.transport)) return fault;
+        // What was tried beside it goes on in its place.
+        this.#candidate = null;
+        this.#attempt = other;
       }
       attempt = this.#attempt;
     }
@@ -219,16 +238,19 @@ export class CameraPlayer {
     if (better) this.#audition(better);
   }
 
-  // Plays by a better transport beside what plays; its first picture decides.
+  // Plays by another transport beside what plays, or waits to; its first picture decides.
   async #audition(transport) {
+    const better = this.#choice.prefers(transport, this.#attempt.transport);
     const candidate = new Attempt(this, transport);
     this.#candidate = candidate;
-    const timer = setTimeout(() => candidate === this.#candidate && candidate.end(new Fault("silent", "no picture came in time")), AUDITION);
+    const silent = () => candidate.end(new Fault("silent", "no picture came in time", { ofCodec: candidate.pictures === 0 }));
+    const timer = setTimeout(() => candidate === this.#candidate && silent(), AUDITION);
     const fault = await candidate.over;
     clearTimeout(timer);
     if (candidate !== this.#candidate) return;
     this.#candidate = null;
-    if (fault) this.#choice.failed(transport, fault, performance.now(), true);
+    // Where neither brings a picture, the source has none.
+    if (fault && better) this.#choice.failed(transport, fault, performance.now(), true);
     this.#tell();
   }
 

@@ -75,6 +75,7 @@ class CameraView {
       closeControls: () => this.#toggleControls(false),
       // One that is gone has no commands, and its recordings are there still.
       records: () => this.commands.offers("start_recording") || Boolean(this.#device?.recording) || this.#device?.status === "gone",
+      deletes: () => this.commands.allows("stop_recording"),
       recorded: () => setTimeout(() => this.recordings.read(), 500),
       mention: (text) => this.bar.mention(text),
       changed: () => this.#tell(),
@@ -277,7 +278,7 @@ class CameraView {
     this.bar.tell(device, now);
     if (!this.controls.element.hidden) this.controls.tell(device, player);
     const viewers = Number.isFinite(device.viewers) ? `, ${device.viewers} ${device.viewers === 1 ? "viewer" : "viewers"}` : "";
-    say(this.source, `${device.source ?? device.id}${viewers}`);
+    say(this.source, `${[device.source ?? device.id, device.host ?? device.file ?? device.device].filter(Boolean).join(" ")}${viewers}`);
     show(this.simulated, Boolean(player.header?.simulated ?? device.simulated));
   }
 }

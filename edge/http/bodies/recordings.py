@@ -45,6 +45,10 @@ class RecordingAnswer(msgspec.Struct, kw_only=True):
     session: Annotated[str, Meta(description="The same for all files that one command began.")]
     label: str | None
     started_by: Annotated[str | None, Meta(description="Who began it: a user, or a rule as `rule <name>`.")]
+    continuous: Annotated[bool, Meta(description="Whether it was recorded because the camera records always.")]
+    overwritable: Annotated[
+        bool, Meta(description="Whether it is deleted where the store has no room for a newer one.")
+    ]
     began: Annotated[str, Meta(description="When its first picture was captured (RFC 3339).")]
     ended: Annotated[str, Meta(description="When the last picture that is stored was over (RFC 3339).")]
     until: Annotated[str | None, Meta(description="When recording is to end; null where nobody said (RFC 3339).")]

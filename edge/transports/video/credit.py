@@ -16,17 +16,19 @@ LEAST_WINDOW, MOST_WINDOW = 2, 16
 PACKET_WINDOW = 8
 # Pictures that wait for others on their way: below the first the window grows, above the other it shrinks.
 FEW_QUEUED, MANY_QUEUED = 0.5, 1.2
-# Seconds after which the quickest answer is measured anew: ways change.
-QUICKEST_SECONDS = 10.0
+# Seconds after which it is checked whether pictures still come back about as quickly as the quickest did. Where none does,
+# the way has become longer, or pictures have waited for one another all the time: one is sent alone, to measure it anew.
+QUICKEST_SECONDS, MUCH_SLOWER = 10.0, 1.25
 
 
 class PictureSent(NamedTuple):
-    """A picture that was sent: its life and number, its capture time in ms, and when it was sent."""
+    """A picture that was sent: its life and number, its capture time in ms, when it was sent, and whether none was under way."""
 
     life: int
     seq: int
     time: float
     at: float
+    alone: bool
 
 
 class Credit:
@@ -36,8 +38,11 @@ class Credit:
         self.acknowledges = False
         self.window = window
         self._under_way: deque[PictureSent] = deque(maxlen=4 * MOST_WINDOW)
-        self._quickest = self._quickest_before = float("inf")
+        # The quickest answer of all, and of the last seconds.
+        self._quickest = self._recent = float("inf")
         self._measured = 0.0
+        # Whether the next picture waits until none is under way.
+        self._measures = False
         self._filled = False
 
     @property
@@ -48,14 +53,18 @@ class Credit:
     @property
     def open(self) -> bool:
         """Whether another picture may be sent."""
-        if not self.acknowledges or len(self._under_way) < self.window:
+        if not self.acknowledges or not self._under_way:
+            return True
+        if self._measures:
+            return False
+        if len(self._under_way) < self.window:
             return True
         self._filled = True
         return False
 
     def sent(self, life: int, seq: int, time: float, now: float) -> None:
         """Notes that a picture was sent."""
-        self._under_way.append(PictureSent(life, seq, time, now))
+        self._under_way.append(PictureSent(life, seq, time, now, not self._under_way))
 
     def shown(self, seq: int, life: int | None, now: float) -> PictureSent | None:
         """Notes that a client has shown a picture, and all before it; None for one that is not under way."""
@@ -71,15 +80,21 @@ class Credit:
             return None
         while self._under_way.popleft() is not found:
             pass
-        self._adjust(now - found.at, now)
+        self._adjust(now - found.at, now, found.alone)
         return found
 
-    def _adjust(self, took: float, now: float) -> None:
-        if now - self._measured > QUICKEST_SECONDS:
-            self._measured, self._quickest_before, self._quickest = now, self._quickest, float("inf")
+    def _adjust(self, took: float, now: float, alone: bool) -> None:
+        self._recent = min(self._recent, took)
+        if alone and self._measures:
+            self._quickest, self._measures = took, False
+            self._measured, self._recent = now, took
+        elif now - self._measured > QUICKEST_SECONDS:
+            self._measures = self._recent > MUCH_SLOWER * self._quickest
+            self._measured, self._recent = now, float("inf")
         self._quickest = min(self._quickest, took)
-        quickest = min(self._quickest, self._quickest_before)
-        queued = self.window * (1 - quickest / took) if took > 0 else 0.0
+        if alone:
+            return  # it had nothing to wait for, so it says nothing of the window
+        queued = self.window * (1 - self._quickest / took) if took > 0 else 0.0
         if queued > MANY_QUEUED and self.window > LEAST_WINDOW:
             self.window -= 1
         elif queued < FEW_QUEUED and self._filled and self.window < MOST_WINDOW:

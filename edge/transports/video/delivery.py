@@ -20,12 +20,13 @@ from edge.transports.video.frame import Frame, Order
 from edge.transports.video.ladder import RungLadder, described
 from edge.transports.video.mp4 import BadAccessUnit
 from edge.transports.video.mp4_viewer import Mp4Messages
+from edge.transports.video.pace import ReadPace
 from edge.transports.video.statistics import TransportCounts
 from edge.transports.video.viewer import RungViewer
 from edge.transports.video.wish import BadWish, PictureRate, Wish
 from router.codec import from_json
 from router.errors import BadEvent, BrokerError
-from router.rungs import CODECS, INDEPENDENT, Rung
+from router.rungs import Rung
 
 # After the store of leases could not be reached.
 RETRY_SECONDS = 1.0
@@ -36,10 +37,6 @@ SWITCH_SECONDS = 3.0
 SILENT_SECONDS = 1.0
 # A client that answers no ping for so long after the first never will: only its socket paces it.
 PROBE_SECONDS = 2.0
-
-# A client that has not read so many pictures waits so many seconds for each before it is sent another: its kernel says what
-# was read only when it is sent something.
-MANY_UNREAD, UNREAD_SECONDS = 1.5, 0.1
 
 # Gives a viewer of a rung; of a source that has no ladder for None.
 Watch = Callable[[Rung | None], AbstractAsyncContextManager[RungViewer]]
@@ -99,7 +96,7 @@ class PictureDelivery:
         self._probes = Credit() if sink.probes else None
         self._probed = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._wrote = 0.0
+        self._pace = ReadPace()
         self._viewer: RungViewer | None = None
         self._rung: Rung | None = None
         self._mp4: Mp4Messages | None = None
@@ -202,13 +199,13 @@ class PictureDelivery:
         """Whether the client has read what it was sent, or was given time to."""
         if not self._narrowed:
             return True
-        unread, now = self._sink.unread / self._narrowed, self._clock()
+        now = self._clock()
         if self._sink.transport == "websocket" and now - self._begun < SILENT_SECONDS:
             # It may be about to acknowledge.
             ready, wait = self._credit.under_way < self._credit.window, self._begun + SILENT_SECONDS - now
         else:
-            wait = UNREAD_SECONDS * unread - (now - self._wrote)
-            ready = unread < MANY_UNREAD or wait <= 0
+            wait = self._pace.due(now)
+            ready = wait <= 0
         if not ready and self._timer is None:
             # The picture that waits may be the last one.
             self._timer = asyncio.get_running_loop().call_later(wait, self._on_time)
@@ -220,9 +217,7 @@ class PictureDelivery:
 
     def _passes(self, frame: Frame, viewer: RungViewer, now: float) -> bool:
         """Whether a picture is to be sent; counts why not."""
-        order = frame.order
-        format = frame.header.get("format")
-        single = format in INDEPENDENT or format not in CODECS
+        order, single = frame.order, frame.single
         late = order is not None and self._sent is not None and order <= self._sent
         if late and (order != self._sent or frame.fresh) and (single or frame.key):
             viewer.dropped["old"] += 1
@@ -246,23 +241,23 @@ class PictureDelivery:
         self._sent, self._frame = frame.order or self._sent, frame
         self._counts.sent(frame, size)
         self.sent += frame.fresh
-        captured = header.get("time")
-        captured = float(captured) if isinstance(captured, (int, float)) else 0.0
+        captured = frame.captured
         if isinstance(seq := header.get("seq"), int):
             self._credit.sent(header.get("life") or 0, seq, captured, now)
         if not self._credit.acknowledges:
-            self._pace(size, captured, now)
+            self._pace_by_reading(size, captured, now)
         if self._ladder is not None and self._ladder.rung.height is None and isinstance(header.get("height"), int):
             self._source_height = header["height"]
 
-    def _pace(self, size: int, captured: float, now: float) -> None:
+    def _pace_by_reading(self, size: int, captured: float, now: float) -> None:
         """Paces a client that does not say what it has shown: by what it has read, and by its socket."""
         if self._probes is not None:
             self._probed += 1
             self._probes.sent(0, self._probed, captured, now)
             self._sink.probe(self._probed)
             return
-        self._wrote = now
+        if self._pace.sent(now, self._sink.unread / self._narrowed if self._narrowed else 0.0):
+            self._progress = now
         if not 0.7 * self._narrowed < size <= self._narrowed:
             self._narrowed = size
             self._sink.narrow(size)
@@ -290,7 +285,8 @@ class PictureDelivery:
 
     def resumed(self) -> None:
         """Goes on when all that was written has left."""
-        self._progress = self._clock()
+        self._progress = now = self._clock()
+        self._pace.left(now)
         self.left()
         self.pump()
 

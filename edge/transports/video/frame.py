@@ -9,6 +9,7 @@ from edge.transports import frames
 from edge.transports.video.mp4 import Fragment, make_fragment
 from router.errors import BadEvent
 from router.frame import pack, unpack
+from router.rungs import CODECS, INDEPENDENT
 
 BOUNDARY = b"callboard-frame"
 # What stands before the first part; each part brings the one for the next.
@@ -22,8 +23,8 @@ class Frame:
     """One picture as it came; what is made of it is made once and shared."""
 
     __slots__ = (
-        "_chunk", "_forms", "_fragment", "_fresh", "_header", "_key", "_message", "_messages", "_order", "_part", "_start",
-        "payload",
+        "_captured", "_chunk", "_forms", "_fragment", "_fresh", "_header", "_key", "_message", "_messages", "_order", "_part",
+        "_single", "_start", "payload",
     )  # fmt: skip
 
     def __init__(self, payload: bytes) -> None:
@@ -31,7 +32,8 @@ class Frame:
         self._header: dict[str, Any] | None = None
         self._start = 0
         self._order: Order | None = None
-        self._fresh = self._key = True
+        self._fresh = self._key = self._single = True
+        self._captured = 0.0
         self._part: bytes | None = None
         self._chunk: bytes | None = None
         self._message: bytes | None = None
@@ -49,6 +51,9 @@ class Frame:
             self._order = (life, seq) if isinstance(life, int) and isinstance(seq, int) else None
             self._fresh = self._header.get("fresh") is not False
             self._key = self._header.get("key") is not False
+            format, captured = self._header.get("format"), self._header.get("time")
+            self._single = format in INDEPENDENT or format not in CODECS
+            self._captured = float(captured) if isinstance(captured, (int, float)) else 0.0
         return self._header
 
     @property
@@ -78,6 +83,20 @@ class Frame:
         if self._header is None:
             _ = self.header
         return self._key
+
+    @property
+    def single(self) -> bool:
+        """Whether no picture of its stream builds on another."""
+        if self._header is None:
+            _ = self.header
+        return self._single
+
+    @property
+    def captured(self) -> float:
+        """When it was captured, in ms since the epoch; 0 where its header does not say."""
+        if self._header is None:
+            _ = self.header
+        return self._captured
 
     @property
     def message(self) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from router.rungs import HEIGHTS, Rung
+from router.rungs import HEIGHTS, Rung, rungs_of
 
 # A viewer that misses more than that share does not keep up; one that misses less than the other does.
 MANY_MISSED, FEW_MISSED = 0.3, 0.05
@@ -65,7 +65,7 @@ def described(rung: Rung | None) -> dict[str, Any]:
     """A rung, and those that may be had beside it; nothing for a source without a ladder."""
     if rung is None:
         return {}
-    return {"rung": rung.token, "rungs": [Rung(rung.codec, height).token for height in (None, *reversed(HEIGHTS))]}
+    return {"rung": rung.token, "rungs": [each.token for each in rungs_of(rung.codec)]}
 
 
 def lower(rung: Rung, height: int | None) -> Rung | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -40,7 +41,9 @@ def is_installed() -> bool:
 class WebRtc:
     """The peers of this process."""
 
-    def __init__(self, settings: WebRtcSettings, host: str) -> None:
+    def __init__(self, settings: WebRtcSettings, host: str, edge_id: str) -> None:
+        """`edge_id` names this process in the ids of its peers."""
+        self.edge_id = edge_id
         self._settings = settings
         self._host = settings.host or host
         self._peers: dict[str, Peer] = {}
@@ -65,8 +68,8 @@ class WebRtc:
         """
         if self._group is None or len(self._peers) >= self._settings.peers:
             left()
-            raise TooManyPeers
-        peer = Peer(entity, watch, offer, seconds)
+            raise TooManyPeers("as many peers are connected as CALLBOARD_EDGE_WEBRTC_PEERS allows")
+        peer = Peer(f"{self.edge_id}-{secrets.token_urlsafe(16)}", entity, watch, offer, seconds)
         self._peers[peer.id] = peer
         task = self._group.create_task(self._serve(peer))
 
@@ -107,7 +110,7 @@ class WebRtc:
                     log.info("a peer did not connect in time, and is closed", extra={"camera": peer.entity})
                     return
                 await peer.ended.wait()
-        except (BadOffer, NoPicture, BrokerError) as fault:
+        except (BadOffer, NoPicture, TooManyPeers, BrokerError) as fault:
             _fail(peer, fault)
         except TimeoutError:
             log.debug("a peer's token has expired, and it is closed", extra={"camera": peer.entity})
@@ -131,8 +134,10 @@ class WebRtc:
 
     async def _open(self, session: PeerSession, peer: Peer) -> None:
         session.on_state(peer.connected.set, peer.ended.set)
-        addresses = await _addresses(self._host)
-        peer.answer.set_result(await session.answer(peer.offer, addresses, self._settings.public_host))
+        public = self._settings.public_host
+        # A public address is translated to one of this machine's, but not to that of its loopback.
+        addresses = await _addresses(self._host, loopback=public is None)
+        peer.answer.set_result(await session.answer(peer.offer, addresses, self._settings.ports, public))
         peer.ufrag = session.remote_ufrag
 
 
@@ -164,12 +169,17 @@ def _fail(peer: Peer, fault: Exception) -> None:
         peer.answer.exception()
 
 
-async def _addresses(host: str) -> list[str]:
-    """The addresses that a host name stands for; of one that stands for all, those of this machine."""
+async def _addresses(host: str, *, loopback: bool = True) -> list[str]:
+    """The addresses that a host name stands for; of one that stands for all, those of this machine, with its loopback or
+    without.
+    """
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=2)
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     if not any(ip_address(each).is_unspecified for each in addresses):
         return addresses
     from aioice.ice import get_host_addresses
 
-    return ["127.0.0.1", *get_host_addresses(use_ipv4=True, use_ipv6=any(":" in each for each in addresses))]
+    return [
+        *(["127.0.0.1"] if loopback else []),
+        *get_host_addresses(use_ipv4=True, use_ipv6=any(":" in each for each in addresses)),
+    ]

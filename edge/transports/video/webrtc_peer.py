@@ -22,19 +22,21 @@ class NoPicture(Exception):
 
 
 class TooManyPeers(Exception):
-    """as many peers are connected as the settings allow"""
+    """as many peers are connected as the settings allow, or no UDP port is free; the text may be shown"""
 
 
 @dataclass
 class Peer:
     """One peer, from its offer until it has gone."""
 
+    # Who finds it again names the process that holds it, and the part that only who made the offer knows.
+    id: str
     entity: str
     watch: Watch
     offer: str
     seconds: float | None
-    # The part of its address that only who made the offer knows.
-    id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    # Names its ICE session, as an entity tag of HTTP.
+    etag: str = field(default_factory=lambda: f'"{secrets.token_hex(8)}"')
     answer: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     connected: asyncio.Event = field(default_factory=asyncio.Event)

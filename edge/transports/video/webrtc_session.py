@@ -7,12 +7,16 @@ inner parts for that stands in `PeerSession` alone, and its tests notice when th
 from __future__ import annotations
 
 import asyncio
+import random
 import re
+import socket
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
+import aioice.ice
 import av
+from aioice.candidate import candidate_foundation, candidate_priority
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.codecs import CODECS
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
@@ -22,7 +26,7 @@ from aiortc.sdp import SessionDescription, parse_h264_profile_level_id
 from edge import metrics
 from edge.transports.video.frame import Frame
 from edge.transports.video.viewer import RungViewer
-from edge.transports.video.webrtc_peer import BadOffer
+from edge.transports.video.webrtc_peer import BadOffer, TooManyPeers
 
 # What aiortc raises for an offer that it cannot read or answer.
 _PARSING: Final = (
@@ -30,9 +34,16 @@ _PARSING: Final = (
     InternalError, InvalidAccessError, InvalidStateError, OperationError,
 )  # fmt: skip
 ASK_SECONDS: Final = 0.2
+# As much as aioice asks of the kernel for what a socket has received.
+RECEIVED_BYTES: Final = 256 << 10
 _CLOCK: Final = Fraction(1, 90_000)
 _CANDIDATE = re.compile(r"^a=(?:candidate:|end-of-candidates|ice-options:).*(?:\r?\n|\Z)", re.MULTILINE)
 _HOST = re.compile(r"^(a=candidate:\S+ \d+ \S+ \d+ )\S+( \d+ typ host.*)$", re.MULTILINE)
+
+
+# 4 instead of 6: consent is asked for every 4 to 6 s and unanswered after half a second more, so that a peer which vanished is
+# known to have within 26 s, and its camera rests within 30.
+aioice.ice.CONSENT_FAILURES = 4
 
 
 def _offer_profiles() -> None:
@@ -113,8 +124,11 @@ class PeerSession:
 
         self._connection.on("connectionstatechange", changed)
 
-    async def answer(self, offer: str, addresses: Sequence[str], public_host: str | None) -> str:
-        """The answer to an offer in SDP, with our candidates at `addresses`. Raises BadOffer."""
+    async def answer(self, offer: str, addresses: Sequence[str], ports: range | None, public_host: str | None) -> str:
+        """The answer to an offer in SDP, with our candidates at `addresses`, on `ports` or those that the system chooses.
+
+        Raises BadOffer, or TooManyPeers where none of the ports is free.
+        """
         profile = self._choose(offer)
         try:
             transceiver = self._connection.addTransceiver(RungTrack(self._viewer), "sendonly")
@@ -128,7 +142,7 @@ class PeerSession:
             # A loss that retransmission did not mend: the peer needs a key.
             sender: Any = transceiver.sender
             sender._send_keyframe = self._viewer.ask_key
-            self._bind(transceiver.receiver.transport.transport._connection, addresses)
+            self._bind(transceiver.receiver.transport.transport._connection, addresses, ports)
             await self._connection.setRemoteDescription(RTCSessionDescription(_CANDIDATE.sub("", offer), "offer"))
             await self._connection.setLocalDescription(await self._connection.createAnswer())
         except _PARSING as fault:
@@ -167,14 +181,44 @@ class PeerSession:
         raise BadOffer("the offer has no H.264 with packetization-mode=1, the only codec here")
 
     @staticmethod
-    def _bind(ice: Any, addresses: Sequence[str]) -> None:
-        """Makes ICE bind to these addresses, and no others."""
+    def _bind(ice: Any, addresses: Sequence[str], ports: range | None) -> None:
+        """Makes ICE bind to these addresses and ports, and no others."""
         gather = ice.get_component_candidates
 
         async def gather_there(component: int, addresses: Sequence[str] = addresses, timeout: int = 5) -> Any:
-            return await gather(component=component, addresses=list(addresses), timeout=timeout)
+            if ports is None:
+                return await gather(component=component, addresses=list(addresses), timeout=timeout)
+            return [await _bound(ice, component, address, ports) for address in addresses]
 
         ice.get_component_candidates = lambda component, addresses, timeout=5: gather_there(component)
+
+
+async def _bound(ice: Any, component: int, address: str, ports: range) -> aioice.Candidate:
+    """The candidate of a UDP socket that is bound to a free one of `ports`. Raises TooManyPeers."""
+    loop = asyncio.get_running_loop()
+    # At random: the ports of peers that have just gone may still be sent to.
+    for port in random.sample(ports, len(ports)):
+        bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        bound.setblocking(False)
+        try:
+            bound.bind((address, port))
+        except OSError:
+            bound.close()
+            continue
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)
+        _, protocol = await loop.create_datagram_endpoint(lambda: aioice.ice.StunProtocol(ice), sock=bound)
+        protocol.local_candidate = aioice.Candidate(
+            foundation=candidate_foundation("host", "udp", address),
+            component=component,
+            transport="udp",
+            priority=candidate_priority(component, "host"),
+            host=address,
+            port=port,
+            type="host",
+        )
+        ice._protocols.append(protocol)
+        return protocol.local_candidate
+    raise TooManyPeers(f"no UDP port from {ports[0]} to {ports[-1]} is free at {address}")
 
 
 _PROFILES: Final = ("42e01f", "42001f", "4d001f", "640c1f", "64001f")

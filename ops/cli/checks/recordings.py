@@ -5,15 +5,17 @@ from __future__ import annotations
 from ops.cli.checks.findings import OK, WARN, CheckResult
 from router.broker import Broker
 from router.errors import BrokerError
-from router.recordings import Recordings, Usage
+from router.recordings import MISSING, Recordings, Usage
 
 # Of the limit; a camera at 4 Mbit/s fills the last fifth of 2 GiB within a quarter of an hour.
 NEARLY_FULL = 0.8
 
 
 async def examine_recordings(broker: Broker) -> list[CheckResult]:
-    """One finding: what recordings hold, and of how much. None where the stream is missing, which another check tells."""
+    """One finding: what recordings hold, and of how much; or that the server keeps none, without which all else works."""
     try:
+        if await Recordings(broker).is_missing():
+            return [CheckResult("recordings", WARN, "the stream RECORDINGS is missing: cameras cannot record", MISSING)]
         usage = await Recordings(broker).usage()
     except BrokerError:
         return []

@@ -601,6 +601,7 @@ async def test_a_killed_producers_run_fails_within_seconds(nats_server: str, bro
         assert event.source == f"agent-{entity}"
 
 
+@pytest.mark.slow
 async def test_an_open_run_with_a_short_lease_lives_on(nats_server: str, broker: Broker, entity: str) -> None:
     bucket, key = Leases(broker.connection).bucket, lease_key("run", "agent", entity)
     async with (

@@ -90,6 +90,18 @@ async def test_only_watched_rungs_are_encoded_and_all_show_the_same_capture() ->
     assert all(times.get(header["seq"], header["time"]) == header["time"] for header, _ in of(camera, "png"))
 
 
+async def test_life_and_number_order_the_pictures_over_a_restart_of_the_actor(script: Script) -> None:
+    orders: list[tuple[int, int]] = []
+    for _ in range(2):
+        async with script.camera() as camera:
+            camera.set_viewers("camera", "main", 1)
+            await eventually(lambda camera=camera: len(camera.frames) >= 3)
+        orders += [(header["life"], header["seq"]) for _, header, _ in camera.frames]
+
+    assert orders == sorted(set(orders))
+    assert len({life for life, _ in orders}) == 2 and [seq for _, seq in orders].count(0) == 2
+
+
 async def test_a_tap_keeps_a_rung_encoded_and_gets_its_pictures_until_it_is_released() -> None:
     seen: list[EncodedPicture] = []
     async with Probe(lambda: Camera(SMALL)) as camera:

@@ -5,9 +5,9 @@ import pytest
 from actors.camera.actor import Camera
 from actors.camera.pump import BAD_IN_A_ROW, LEFT_BEHIND
 from actors.camera.settings import CameraSettings
-from actors.camera.sources.source import BadPicture
+from actors.camera.sources.source import BadPicture, LoginRefused
 from actors.system.probe import Probe
-from tests.actors.camera.scripted import Script, states, status
+from tests.actors.camera.scripted import Script, Scripted, states, status
 from tests.waiting import eventually
 
 
@@ -139,3 +139,32 @@ async def test_a_slow_rate_is_no_silence(script: Script) -> None:
         await eventually(lambda: len(camera.frames) >= 2)
 
         assert script.opened == 1
+
+
+@pytest.mark.slow
+async def test_a_login_that_is_refused_is_tried_more_and_more_seldom(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Other faults are tried again after a second at most.
+    monkeypatch.setattr("actors.camera.pump.LOGIN_PAUSE", 1.5)
+
+    class Locked(Scripted):
+        def open(self) -> None:
+            script.opened += 1
+            opened.append(camera.clock.now())
+            if script.unavailable:
+                raise LoginRefused(script.unavailable)
+
+    opened: list[float] = []
+    script.unavailable = "cam:80 refuses the login"
+    camera = Probe(lambda: Camera(CameraSettings(silence=1.0), lambda address, settings: Locked(script)))
+    async with camera:
+        camera.set_viewers("camera", "main", 1)
+        await eventually(lambda: script.opened >= 3)
+
+        assert states(camera)[-1]["reason"] == "cam:80 refuses the login" and status(camera) == "failed"
+        assert opened[1] - opened[0] >= 1.5 and opened[2] - opened[1] >= 3
+        script.unavailable = ""
+        await eventually(lambda: status(camera) == "streaming")
+        # One state while it was refused, however often.
+        assert [state["status"] for state in states(camera)] == ["idle", "failed", "streaming"]

@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 
 from actors.camera import sending
+from actors.camera.renditions.encoders import Encoded
+from actors.camera.report import CameraReport
+from actors.camera.sending import PictureSender
 from actors.camera.sources.source import Packet, Picture
 from tests.actors.camera.packets import EncodedCard, camera_of, jpeg
 from tests.actors.camera.scripted import Script, states, status
@@ -152,3 +155,13 @@ async def test_a_picture_that_is_too_large_fails_loudly(script: Script, monkeypa
         told: dict[str, Any] = (await camera.ask("describe"))["statistics"]
         assert told["drops"]["broker"] >= 5
         assert (told["frames"], camera.frames) == (0, [])
+
+
+def test_a_picture_of_64_mib_is_sent_and_one_of_a_byte_more_is_a_bad_picture() -> None:
+    report = CameraReport({"source": "test"}, None, 30.0, 85)
+    sender = PictureSender(report)
+
+    assert sender.fits(Encoded(bytes(64 << 20), 8000, 8000))
+    assert report.bad == 0
+    assert not sender.fits(Encoded(bytes((64 << 20) + 1), 8000, 8000))
+    assert (report.bad, report.bad_reason) == (1, "a picture of 65 MiB is larger than the 64 MiB that can be sent")

@@ -8,12 +8,15 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from actors.octane.actor import OctaneSettings
+from actors.octane.actor import Octane, OctaneSettings
 from actors.octane.simulator.simulator import SimulatedKind
 from protos import octane_types_pb2 as wire
+from router.broker import Broker
 from router.nats.embedded import free_port
+from router.states import StateEntry, StateStore
 from tests.actors.octane.simulation import LONG, simulated
 from tests.actors.octane.watching import latest, pictures, said, statuses, watching
+from tests.actors.system.running import running_actor
 from tests.waiting import eventually
 
 
@@ -139,3 +142,18 @@ async def test_a_changed_project_is_told():
 def test_a_setting_that_cannot_be_is_refused_by_name(change, name):
     with pytest.raises(ValueError, match=name):
         OctaneSettings(**change)
+
+
+async def test_its_state_is_kept_with_its_life_and_says_at_the_end_that_it_is_gone(broker: Broker, entity: str):
+    store = StateStore(broker)
+
+    async def kept() -> StateEntry | None:
+        return (await store.read("octane", entity)).entry
+
+    address = f"127.0.0.1:{free_port()}"
+    async with running_actor(lambda: Octane(OctaneSettings(address=address, reconnect=0.2)), broker, instance=entity):
+        while_it_lives = await eventually(kept)
+    ended = await eventually(kept)
+
+    assert (while_it_lives.status, while_it_lives.gone, while_it_lives.data["address"]) == ("absent", None, address)
+    assert ended.life == while_it_lives.life and ended.gone.reason == "the actor was stopped"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.actors.octane.commanding import commanded
 from tests.actors.octane.watching import said, watching
 from tests.waiting import eventually
@@ -59,7 +61,8 @@ async def test_what_a_drag_leads_to_is_told_for_good_once_it_is_over():
         assert said(probe, "controls")[told:][-1]["camera"] == said(probe, "controls")[told - 1]["camera"]
 
 
-async def test_controls_that_did_not_change_are_not_told_again():
+async def test_controls_that_did_not_change_are_not_told_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("actors.octane.controls.READ_SECONDS", 0.2)
     async with commanded() as (octane, probe):
         await eventually(lambda: said(probe, "controls")[-1]["render"] == "rendering")
         told, read = len(said(probe, "controls")), octane.calls["GetCamera"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgpack
+import pytest
 
 from actors.system.actor import Actor
 from actors.system.context import Context
@@ -156,6 +157,7 @@ async def test_what_a_shutdown_leaves_is_handed_back_at_once(broker: Broker, ent
         await eventually(lambda: sorted(received) == [0, 0, 1, 2, 3, 4])
 
 
+@pytest.mark.slow
 async def test_a_slow_actor_is_not_delivered_its_own_backlog_again(broker: Broker, entity: str) -> None:
     received: list[int] = []
 

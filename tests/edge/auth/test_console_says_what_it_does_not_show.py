@@ -93,6 +93,7 @@ async def test_a_token_that_may_not_read_a_view_is_told_so_there_and_nowhere_els
         assert f"{entity} reads alert._{entity}.>, camera.{entity}.>" in await tab.page.inner_text("#connection")
 
 
+@pytest.mark.slow
 async def test_a_camera_whose_pictures_may_not_be_seen_says_so(
     tab: Tab,  # noqa: F811
     secured: SecuredFactory,

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from edge.app import ACCESS, routes
 from edge.auth.authenticator import Access
+from edge.http import stills
 from router.broker import Broker
 from router.event import Event
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory, token
@@ -263,7 +264,13 @@ async def test_runs_alerts_and_devices_are_shown_as_far_as_they_are_granted(
     assert (await alice.http.get(f"/runs/{entity}x")).status_code == 404
 
 
-async def test_pictures_need_all_that_is_said_of_their_source(edge: SecuredEdge, store: Broker, entity: str) -> None:  # noqa: F811
+async def test_pictures_need_all_that_is_said_of_their_source(
+    edge: SecuredEdge,
+    store: Broker,  # noqa: F811
+    entity: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stills, "STILL_SECONDS", 0.1)
     await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
     partly, whole = edge.as_("alice", read=["camera.*.state"]), edge.as_("bob", read=[f"camera.{entity}.>"])
     for path in (f"/cameras/{entity}/mjpeg", f"/cameras/{entity}/snapshot"):

@@ -96,6 +96,7 @@ async def _natively(tab: Tab, edge: SecuredEdge, entity: str, open_: str) -> Non
     assert await tab.page.evaluate("() => window.seen") == list(range(10, 40))
 
 
+@pytest.mark.slow
 async def test_a_native_eventsource_comes_back_with_its_spent_ticket(
     tab: Tab,  # noqa: F811
     secured: SecuredFactory,
@@ -113,6 +114,7 @@ async def test_a_native_eventsource_comes_back_with_its_spent_ticket(
         )  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_a_native_websocket_comes_back_to_the_same_address_with_a_cursor(
     tab: Tab,  # noqa: F811
     secured: SecuredFactory,

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import websockets
 
+from edge.http import stills
 from edge.settings import IdentitySettings
 from router.broker import Broker
 from router.event import Event
@@ -209,7 +210,13 @@ async def test_behind_a_trusted_proxy_that_speaks_tls_the_cookie_is_for_tls_only
             assert ("; Secure" in headers["set-cookie"]) is secure
 
 
-async def test_pictures_have_tickets_of_their_own(edge: SecuredEdge, store: Broker, entity: str) -> None:  # noqa: F811
+async def test_pictures_have_tickets_of_their_own(
+    edge: SecuredEdge,
+    store: Broker,  # noqa: F811
+    entity: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stills, "STILL_SECONDS", 0.1)
     await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
     alice = edge.as_("alice", read=[f"camera.{entity}.>"])
     for way in ("mjpeg", "ws"):

@@ -33,7 +33,7 @@ async def test_a_file_begins_with_a_key_at_0_and_its_viewer_holds_a_lease_for_as
         return await leases() == (["h264"] if watched else [])
 
     film = b""
-    async with LiveFilm(store, entity).running(), asyncio.timeout(PATIENCE):
+    async with LiveFilm(store, entity).running() as camera, asyncio.timeout(PATIENCE):
         async with edge.http.stream("GET", f"/cameras/{entity}/stream.mp4") as answer:
             assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
             await eventually(lambda: is_watched(True))
@@ -48,6 +48,11 @@ async def test_a_file_begins_with_a_key_at_0_and_its_viewer_holds_a_lease_for_as
         pictures = list(read.decode(video=0))
     assert len(pictures) >= 11
     assert pictures[0].key_frame and pictures[0].pts == 0
+    # Its times are those of the captures.
+    shown = [round(picture.time * 1000) for picture in pictures]
+    assert shown in [
+        [time - first for time in camera.times[n : n + len(shown)]] for n, first in enumerate(camera.times)
+    ]
 
 
 async def test_its_head_has_no_body_and_ends(edge: RunningEdge, store: Broker, entity: str) -> None:
@@ -70,6 +75,20 @@ async def test_ffprobe_opens_the_address(edge: RunningEdge, store: Broker, entit
 
     assert (probing.returncode, complaints) == (0, b"")
     assert said.decode().strip() == "h264,160,120"
+
+
+@pytest.mark.slow
+async def test_ffmpeg_plays_the_address(edge: RunningEdge, store: Broker, entity: str) -> None:
+    ffmpeg = parts.program(parts.FFMPEG, "ffmpeg")
+
+    async with LiveFilm(store, entity).running(), asyncio.timeout(PATIENCE):
+        playing = await asyncio.create_subprocess_exec(
+            ffmpeg, "-v", "error", "-i", f"{edge.url}/cameras/{entity}/stream.mp4", "-t", "1", "-f", "null", "-",
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        _, complaints = await playing.communicate()
+
+    assert (playing.returncode, complaints) == (0, b"")
 
 
 @pytest.mark.slow
@@ -125,6 +144,61 @@ def read_slowly(port: int, entity: str, seconds: float) -> list[float]:
                 kept = kept[at + 16 :]
             kept = kept[-20:] if b"tfdt" not in kept else kept
             time.sleep(0.1)
+    return ages
+
+
+@pytest.mark.slow
+async def test_a_client_that_takes_200_ms_for_a_picture_sees_the_present(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    """Its kernel and ours hold minutes of pictures as small as these."""
+    async with LiveFilm(store, entity, filler=2_000, fps=25).running():
+        slow, quick = await asyncio.gather(
+            asyncio.to_thread(read_pictures, edge.port, entity, 12.0, 0.2),
+            asyncio.to_thread(read_pictures, edge.port, entity, 12.0, 0.0),
+        )
+
+    # Without a pace it would be 9 s behind after 12. On an idle machine it is 1.4 s at most.
+    assert max(slow) < 2.5, slow
+    # Who keeps up loses nothing.
+    assert len(quick) > 250
+
+
+@pytest.mark.slow
+async def test_a_client_that_stops_reading_small_pictures_is_cut_off_before_the_buffers_are_full(
+    edge: RunningEdge, store: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera_mp4, "STALLED_SECONDS", 1.0)
+    bucket = Bucket(store.connection, "LEASES")
+
+    async def is_watched(watched: bool) -> bool:
+        return bool([entry.key for entry in await bucket.entries(f"view.camera.{entity}.>")]) is watched
+
+    async with LiveFilm(store, entity, filler=2_000).running():
+        with socket.socket() as client:
+            await asyncio.get_running_loop().run_in_executor(None, client.connect, ("127.0.0.1", edge.port))
+            client.sendall(f"GET /cameras/{entity}/stream.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            await eventually(lambda: is_watched(True))
+            await eventually(lambda: is_watched(False))
+
+
+def read_pictures(port: int, entity: str, seconds: float, pause: float) -> list[float]:
+    """Reads one fragment after the other, with a pause behind each; returns how old each was, in seconds, beside the first."""
+    ages: list[float] = []
+    with socket.socket() as client:
+        client.settimeout(PATIENCE)
+        client.connect(("127.0.0.1", port))
+        client.sendall(f"GET /cameras/{entity}/stream.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        begun, kept = 0.0, b""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            while (at := kept.find(b"tfdt")) < 0 or len(kept) < at + 16:
+                kept += client.recv(1024)
+            begun = begun or time.monotonic()
+            media = int.from_bytes(kept[at + 8 : at + 16], "big") / 1000
+            ages.append(time.monotonic() - begun - media)
+            kept = kept[at + 16 :]
+            time.sleep(pause)
     return ages
 
 

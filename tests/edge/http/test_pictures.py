@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edge.http import video
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
@@ -122,8 +123,9 @@ async def test_without_a_signature_it_takes_a_token_that_may_read_the_run(
 
 
 async def test_an_octane_that_is_gone_still_has_its_last_picture(
-    edge: RunningEdge, broker: Broker, entity: str
+    edge: RunningEdge, broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(video, "SNAPSHOT_SECONDS", 0.1)
     await broker.publish(Event.new(f"octane.{entity}.state", {"status": "absent"}, source="octane"))
     await LastPictures(broker).keep(PictureKey.of_track("octane", entity, "beauty"), frame(), JPEG)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from router.broker import Broker
 from router.cluster.leases import lease_key
 from router.nats.bucket import Bucket
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.recording_entry import FAILED, FINISHED, STILLS, RecordedPiece, Recording, new_recording_id
 from router.recordings import Recordings
 from router.topology import LEASES
@@ -23,7 +27,15 @@ BODIES = [bytes([n]) * (1000 + n) for n in range(20)]
 FILE = HEAD + b"".join(BODIES)
 
 
-async def recorded(broker: Broker, camera: str, *, ago: float = 3600.0, closed: bool = True, **more: Any) -> Recording:
+async def recorded(
+    broker: Broker,
+    camera: str,
+    *,
+    ago: float = 3600.0,
+    closed: bool = True,
+    bodies: Sequence[bytes] = BODIES,
+    **more: Any,
+) -> Recording:
     """A recording of 20 s that began some seconds ago."""
     began = float(round((time.time() - ago) * 1000))
     id, recordings = new_recording_id(began / 1000), Recordings(broker)
@@ -32,13 +44,13 @@ async def recorded(broker: Broker, camera: str, *, ago: float = 3600.0, closed: 
     await recordings.save(recording)
     await recordings.put_head(recording, HEAD, [])
     at = 0
-    for n, body in enumerate(BODIES, 1):
+    for n, body in enumerate(bodies, 1):
         moment = began + 1000 * (n - 1)
         piece = RecordedPiece(n=n, at=at, size=len(body), time=moment, until=moment + 1000, frames=30 * n)
         await recordings.add(recording, piece, body)
         at += len(body)
     if closed:
-        await recordings.put_head(recording, HEAD, [len(body) for body in BODIES])
+        await recordings.put_head(recording, HEAD, [len(body) for body in bodies])
         recording.status = FINISHED
         recording.ended, recording.frames, recording.bytes = began + 20_000, 600, len(FILE)
         await recordings.save(recording)
@@ -118,6 +130,115 @@ async def test_a_file_is_downloaded_whole_and_in_ranges(edge: RunningEdge, broke
     changed = await edge.http.get(address, headers={"Range": "bytes=500-", "If-Range": '"other"'})
     assert changed.status_code == 200 and changed.content == FILE
     assert (await edge.http.get(address, headers={"If-None-Match": whole.headers["etag"]})).status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("said", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=0-", 0, len(FILE)),
+        ("bytes=12-13", 12, 14),
+        (f"bytes={len(FILE) - 1}-", len(FILE) - 1, len(FILE)),
+        (f"bytes={len(FILE) - 1}-{len(FILE) + 99}", len(FILE) - 1, len(FILE)),
+        (f"bytes=-{len(FILE) + 1}", 0, len(FILE)),
+        ("bytes=-1", len(FILE) - 1, len(FILE)),
+        # Several ranges, and what is no range of bytes, bring the whole.
+        ("bytes=0-1,4-5", None, None),
+        ("bytes=9-3", None, None),
+        ("lines=1-2", None, None),
+    ],
+)
+async def test_a_range_at_an_edge_of_the_file_is_answered_to_the_byte(
+    edge: RunningEdge, broker: Broker, entity: str, said: str, start: int | None, stop: int | None
+) -> None:
+    recording = await recorded(broker, entity)
+    address = f"/recordings/{recording.id}.mp4"
+
+    answer, head = [await edge.http.request(way, address, headers={"Range": said}) for way in ("GET", "HEAD")]
+
+    assert answer.status_code == head.status_code == (200 if start is None else 206)
+    assert answer.content == FILE[start:stop]
+    for name in ("content-length", "content-range", "etag"):
+        assert answer.headers.get(name) == head.headers.get(name), name
+
+
+@pytest.mark.slow
+async def test_a_download_of_what_is_deleted_meanwhile_breaks_off_and_is_no_shorter_file(
+    edge: RunningEdge, broker: Broker, entity: str
+) -> None:
+    recording = await recorded(broker, entity, bodies=[bytes(4 << 20)] * 12)
+    address = f"/recordings/{recording.id}.mp4"
+    got = 0
+    async with edge.http.stream("GET", address) as answer:
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message body"):
+            async for chunk in answer.aiter_bytes(65536):
+                if not got:
+                    assert (await edge.http.delete(f"/recordings/{recording.id}")).status_code == 204
+                got += len(chunk)
+
+    assert 0 < got < int(answer.headers["content-length"])
+    # A player that asks for the next range, and who deletes it again, are told that it is gone.
+    for way, path in (("GET", address), ("HEAD", address), ("DELETE", f"/recordings/{recording.id}")):
+        assert (await edge.http.request(way, path, headers={"Range": "bytes=5000-"})).status_code == 404
+
+
+@pytest.mark.slow
+async def test_a_download_while_it_is_recorded_is_what_was_stored_when_it_began(
+    edge: RunningEdge, broker: Broker, entity: str
+) -> None:
+    bodies = [bytes([n]) * (4 << 20) for n in range(12)]
+    recording = await recorded(broker, entity, ago=21.0, closed=False, bodies=bodies)
+    recordings, address = Recordings(broker), f"/recordings/{recording.id}.mp4"
+    got = b""
+    async with edge.http.stream("GET", address) as answer:
+        async for chunk in answer.aiter_bytes(65536):
+            if not got:
+                # Meanwhile it goes on, and is closed: its head then has an index, and is longer.
+                more = RecordedPiece(
+                    n=13, at=12 * (4 << 20), size=4, time=recording.began, until=recording.began + 13e3, frames=390
+                )
+                await recordings.add(recording, more, b"more")
+                await recordings.put_head(recording, HEAD + b" and sidx", [*map(len, bodies), 4])
+            got += chunk
+
+    assert got == HEAD + b"".join(bodies)
+    # Its rest has other bytes: who resumes gets the new file whole.
+    resumption = {"Range": f"bytes={len(got)}-", "If-Range": answer.headers["etag"]}
+    resumed = await edge.http.head(address, headers=resumption)
+    assert resumed.status_code == 200 and int(resumed.headers["content-length"]) == len(got) + len(" and sidx") + 4
+
+
+@pytest.mark.slow
+async def test_a_still_that_is_larger_than_a_message_is_sent_whole(
+    edge: RunningEdge, broker: Broker, entity: str
+) -> None:
+    began = (time.time() - 60) * 1000
+    id, recordings = new_recording_id(), Recordings(broker)
+    recording = Recording(id=id, camera=entity, session=id, began=began, kind=STILLS, status=FINISHED, frames=1)
+    body = b"\xff\xd8" + random.Random(2).randbytes(20 << 20)
+    await recordings.save(recording)
+    piece = RecordedPiece(n=1, at=0, size=len(body), time=began, until=began, frames=1)
+    await recordings.add_still(recording, piece, body)
+
+    still = await edge.http.get(f"/recordings/{id}/1.jpg")
+
+    assert (still.status_code, still.headers["content-length"]) == (200, str(len(body))) and still.content == body
+    assert (await edge.http.delete(f"/recordings/{id}")).status_code == 204
+
+
+@pytest.mark.slow
+async def test_a_server_without_storage_for_recordings_lists_none(edge_factory: EdgeFactory, tmp_path: Path) -> None:
+    server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port(), max_file="4GB"))
+    await server.start()
+    try:
+        async with edge_factory(nats=server.url) as edge:
+            listed = await edge.http.get("/recordings")
+            assert listed.json() == {"recordings": [], "total": 0, "bytes_used": 0, "bytes_limit": 0}
+            missing = await edge.http.get("/recordings/20261127T074512-0a1b2c3d.mp4")
+            assert (missing.status_code, missing.json()["code"]) == (404, "recording_not_found")
+            assert (await edge.http.get("/readyz")).status_code == 200
+    finally:
+        await server.stop()
 
 
 async def test_a_range_behind_the_end_is_a_416_that_says_the_size(

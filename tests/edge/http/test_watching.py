@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from edge.presence import DEAD
 from router.broker import Broker
 from tests.edge.conftest import RunningEdge
 from tests.edge.transports.video.pictures import SocketViewer, watching
 from tests.presences import PlayedActor
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("quickly_settled")
 
 
 async def told(viewer: SocketViewer, status: str) -> dict[str, object]:
@@ -74,3 +78,15 @@ async def test_a_socket_to_a_camera_that_is_gone_says_so_first(either: RunningEd
 
     async with watching(either, entity) as viewer:
         assert (await viewer.control("ready"))["status"] == "gone"
+
+
+async def test_a_viewer_is_told_the_rungs_of_the_codecs_that_the_camera_names(
+    either: RunningEdge, store: Broker, entity: str
+) -> None:
+    await PlayedActor(store, entity).say("streaming", codecs=["jpeg", "png", "av1"])
+    await eventually(lambda: status_is(either, entity, "streaming"))
+
+    async with watching(either, entity, "?format=h264") as viewer:
+        ready = await viewer.control("ready")
+
+    assert (ready["rung"], ready["rungs"]) == ("h264", ["jpeg", "jpeg-720", "jpeg-480", "jpeg-240"])

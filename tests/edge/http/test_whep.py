@@ -17,8 +17,10 @@ from edge.settings import WebRtcSettings
 from edge.transports.video import webrtc
 from router.broker import Broker
 from router.nats.bucket import Bucket
+from router.nats.embedded import free_port
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.transports.video.h264 import LiveFilm
+from tests.ops.command import running
 from tests.waiting import PATIENCE, eventually
 
 SDP = {"content-type": "application/sdp"}
@@ -66,6 +68,7 @@ async def test_a_client_is_sent_pictures_and_a_loss_asks_the_camera_for_a_key(
         await eventually(lambda: _asks_again(receiver, source, film, before))
 
     assert answer.headers["content-type"] == "application/sdp"
+    assert answer.headers["etag"].startswith('"') and answer.headers["accept-patch"] == whep.FRAGMENT
     assert answer.headers["location"].startswith(f"/cameras/{entity}/whep/")
     assert "profile-level-id=42e01f" in answer.text
     assert {(picture.width, picture.height) for picture in shown} == {(160, 120)}
@@ -113,6 +116,65 @@ async def test_delete_ends_a_peer_and_gives_its_lease_back(edge: RunningEdge, st
         again = await edge.http.delete(location)
 
     assert (ended.status_code, again.json()["code"]) == (200, "peer_not_found")
+
+
+async def test_any_edge_ends_a_peer_of_another_and_takes_its_candidates(
+    edge: RunningEdge, edge_factory: EdgeFactory, store: Broker, entity: str
+) -> None:
+    async with LiveFilm(store, entity).running(), edge_factory() as other, peer() as one, peer() as two:
+        answer = await join(edge, entity, one)
+        await join(other, entity, two)
+        await asyncio.gather(pictures(one, 5), pictures(two, 5))
+        location, tag = answer.headers["location"], answer.headers["etag"]
+        body = f"a=ice-ufrag:{ufrag_of(one)}\r\n"
+
+        async def patch(at: str, tag: str) -> httpx.Response:
+            return await other.http.patch(at, content=body, headers={"content-type": whep.FRAGMENT, "if-match": tag})
+
+        trickled, wrong = await patch(location, tag), await patch(location, '"another"')
+        nowhere = await patch(f"/cameras/{entity}/whep/deadbeef-secret", tag)
+        ended = await other.http.delete(location)
+        await eventually(lambda: one.connectionState == "closed")
+        again = await other.http.delete(location)
+
+    assert [each.status_code for each in (trickled, wrong, nowhere, ended, again)] == [204, 412, 404, 200, 404]
+    assert wrong.json()["code"] == "peer_changed"
+
+
+def ufrag_of(connection: RTCPeerConnection) -> str:
+    lines = connection.localDescription.sdp.splitlines()
+    return next(line for line in lines if line.startswith("a=ice-ufrag:")).partition(":")[2]
+
+
+async def test_ice_servers_are_told_with_the_answer_and_before(
+    edge_factory: EdgeFactory, store: Broker, entity: str
+) -> None:
+    settings = WebRtcSettings(
+        ice_servers=("stun:stun.test:3478", "turn:turn.test:3478?transport=udp"),
+        turn_username="me",
+        turn_password='pass"word',
+    )
+    async with edge_factory(webrtc=settings) as edge, LiveFilm(store, entity).running(), peer() as connection:
+        answer = await join(edge, entity, connection)
+        before = await edge.http.options(f"/cameras/{entity}/whep")
+
+    links = [
+        '<stun:stun.test:3478>; rel="ice-server"',
+        '<turn:turn.test:3478?transport=udp>; rel="ice-server"; username="me"; credential="pass\\"word"; credential-type="password"',
+    ]
+    assert answer.headers.get_list("link") == before.headers.get_list("link") == links
+
+
+async def test_a_page_of_another_origin_may_do_all_that_whep_needs(edge: RunningEdge, entity: str) -> None:
+    origin = {"origin": "http://localhost:1234"}
+    asked = {"access-control-request-method": "PATCH", "access-control-request-headers": "if-match,content-type"}
+
+    allowed = (await edge.http.options(f"/cameras/{entity}/whep/x", headers={**origin, **asked})).headers
+    told = (await edge.http.options(f"/cameras/{entity}/whep", headers=origin)).headers
+
+    assert {"PATCH", "DELETE"} <= set(allowed["access-control-allow-methods"].split(", "))
+    assert {"If-Match", "Content-Type", "Authorization"} <= set(allowed["access-control-allow-headers"].split(", "))
+    assert {"Location", "ETag", "Link"} <= set(told["access-control-expose-headers"].split(", "))
 
 
 async def test_a_peer_that_closes_is_forgotten(edge: RunningEdge, store: Broker, entity: str) -> None:
@@ -231,3 +293,33 @@ async def test_options_names_the_type_of_an_offer(edge: RunningEdge, entity: str
     answer = await edge.http.options(f"/cameras/{entity}/whep")
 
     assert (answer.status_code, answer.headers["accept-post"]) == (204, "application/sdp")
+
+
+@pytest.mark.slow
+async def test_each_worker_of_a_port_ends_the_peers_of_the_others(nats_server: str, store: Broker, entity: str) -> None:
+    port = free_port()
+    at = f"http://127.0.0.1:{port}"
+    async with (
+        running("edge", "--port", str(port), "--workers", "2", NATS_URL=nats_server),
+        LiveFilm(store, entity).running(),
+        httpx.AsyncClient(base_url=at, timeout=PATIENCE, limits=httpx.Limits(max_keepalive_connections=0)) as http,
+    ):
+
+        async def knows_the_camera() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return (await http.get(f"/cameras/{entity}/stream.mp4?height=333")).status_code == 400
+            return False
+
+        await eventually(knows_the_camera)
+        edges, ended = set(), []
+        # Each request is a new connection, for which the kernel chooses a worker.
+        while len(ended) < 8 or (len(edges) < 2 and len(ended) < 40):
+            async with peer() as connection:
+                answer = await http.post(f"/cameras/{entity}/whep", content=await offer_of(connection), headers=SDP)
+                assert answer.status_code == 201, answer.text
+                location = answer.headers["location"]
+                edges.add(location.rpartition("/")[2].partition("-")[0])
+                ended.append((await http.delete(location)).status_code)
+
+    assert set(ended) == {200}
+    assert len(edges) == 2

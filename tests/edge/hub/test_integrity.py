@@ -16,7 +16,8 @@ from edge.settings import SessionSettings
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
-from router.topology import TopologySettings, apply, streams
+from router.provisioning import apply
+from router.topology import TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge, n
 from tests.waiting import eventually
 

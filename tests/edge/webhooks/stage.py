@@ -24,7 +24,7 @@ from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.service import Webhooks, WebhookSettings
 from edge.webhooks.worker.context import WorkerSettings
-from router import topology
+from router import provisioning
 from router.broker import Broker
 from router.cluster.role import RoleSettings
 from router.cursor import Cursor
@@ -197,7 +197,7 @@ class Stage:
     async def reshape(self, **changes: Any) -> None:
         """Gives the streams other sizes; for who starts after this, too."""
         self.topology = replace(self.topology, **changes)
-        await topology.apply(self.broker.connection, self.topology)
+        await provisioning.apply(self.broker.connection, self.topology)
 
     async def session(self, url: str, *, start: int | None = None, **more: Any) -> Session:
         """Stores a webhook session of its own, which begins after `start`, or now."""

@@ -37,23 +37,27 @@ def closed_early(lines: int, *arguments: str, both: bool = False, **variables: s
         return process.wait(PATIENCE), said
 
 
-@pytest.mark.parametrize("lines", [0, 1, 5, 9, 11, 14])
+@pytest.mark.parametrize("lines", [5, *(pytest.param(lines, marks=pytest.mark.slow) for lines in (0, 1, 9, 11, 14))])
 def test_doctor_ends_quietly_when_its_reader_has_seen_enough(running_callboard: RunningCallboard, lines: int) -> None:
     code, said = closed_early(lines, "doctor", DATA_DIR=str(running_callboard.data_dir))
 
     assert (code in QUIET, said) == (True, "")
 
 
+# Each is started twice, which takes a second: of every kind one is run always.
+ALWAYS = [("--help",), ("sessions",), ("tail", ">", "--no-follow", "--json"), ("run", "--", "sh", "-c", "seq 100000")]
+OTHERS = [
+    ("up", "--help"), ("version",), ("settings",), ("settings", "--json"), ("doctor", "--json"), ("sessions", "--json"),
+    ("deadletters", "ls"), ("deadletters", "summary"), ("streams", "diff"), ("health",), ("token", "--json"),
+    ("publish", "job.a.started", "{}", "--json"), ("webhooks", "attempts", "sess_none"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ("--help",), ("up", "--help"), ("version",), ("settings",), ("settings", "--json"), ("doctor", "--json"),
-        ("sessions",), ("sessions", "--json"), ("deadletters", "ls"), ("deadletters", "summary"), ("streams", "diff"),
-        ("tail", ">", "--no-follow", "--json"), ("health",), ("publish", "job.a.started", "{}", "--json"),
-        ("token", "--json"), ("webhooks", "attempts", "sess_none"), ("run", "--", "sh", "-c", "seq 100000"),
-    ],
+    [*ALWAYS, *(pytest.param(each, marks=pytest.mark.slow, id=" ".join(each)) for each in OTHERS)],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_a_command_ends_quietly_when_nobody_reads_it(
     running_callboard: RunningCallboard, arguments: tuple[str, ...]
 ) -> None:

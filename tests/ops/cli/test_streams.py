@@ -62,6 +62,7 @@ async def test_limits_that_an_operator_has_set_are_differences_and_are_put_back(
     assert after.returncode == 0, after.stdout
 
 
+@pytest.mark.slow
 async def test_the_room_of_buckets_is_a_setting_that_is_told_applied_and_named_by_doctor(server: str) -> None:
     await asyncio.to_thread(callboard, "streams", "apply", NATS_URL=server)
     small = {"NATS_URL": server, "BUCKETS_MAX_BYTES": "64KiB"}

@@ -140,6 +140,7 @@ async def test_a_killed_nats_server_is_started_again_with_its_data(tmp_path: Pat
             assert [record.subject for record in (await broker.read("job.>", 0)).records] == ["job.a.started"]
 
 
+@pytest.mark.slow
 async def test_a_second_start_finds_its_data_again(tmp_path: Path) -> None:
     async with up(tmp_path, "--only", "camera"):
         said = await asyncio.to_thread(callboard, "publish", "job.a.started", "--data-dir", str(tmp_path))

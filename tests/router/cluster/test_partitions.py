@@ -194,6 +194,7 @@ class LateAnswers(Bucket):
         return written
 
 
+@pytest.mark.slow
 async def test_a_release_that_is_answered_after_the_next_claim_does_not_hide_that_claim(own_nats: str):
     survivor = await join(own_nats, "a", LateAnswers)
     await eventually(lambda: shared(survivor))

@@ -44,6 +44,7 @@ class Contender:
         await asyncio.gather(self.task, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_one_of_many_has_the_role_and_keeps_it_past_its_ttl(broker: Broker, entity: str):
     contenders = [Contender(broker, entity, name) for name in "abc"]
     await eventually(lambda: sum(each.working for each in contenders) == 1)

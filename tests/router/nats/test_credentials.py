@@ -90,9 +90,9 @@ async def test_over_tls_with_a_password(tmp_path: Path, entity: str, scheme: str
         await _works(BrokerSettings(url, "me", "s3cret", ca=authority.cert), entity)
 
         with pytest.raises(Unreachable, match=r"(?i)authorization violation"):
-            await Broker(BrokerSettings(url, "me", "wrong", ca=authority.cert, connect_timeout=3.0), "test").open()
+            await Broker(BrokerSettings(url, "me", "wrong", ca=authority.cert, connect_timeout=1.5), "test").open()
         with pytest.raises(Unreachable, match=r"(?i)certificate"):
-            await Broker(BrokerSettings(f"tls://127.0.0.1:{port}", "me", "s3cret", connect_timeout=3.0), "test").open()
+            await Broker(BrokerSettings(f"tls://127.0.0.1:{port}", "me", "s3cret", connect_timeout=1.5), "test").open()
 
 
 async def test_over_tls_with_a_certificate_of_our_own(tmp_path: Path, entity: str) -> None:
@@ -104,7 +104,7 @@ async def test_over_tls_with_a_certificate_of_our_own(tmp_path: Path, entity: st
         await _works(BrokerSettings(url, ca=authority.cert, cert=ours.cert, key=ours.key), entity)
 
         with pytest.raises(Unreachable):
-            await Broker(BrokerSettings(url, ca=authority.cert, connect_timeout=3.0), "test").open()
+            await Broker(BrokerSettings(url, ca=authority.cert, connect_timeout=1.5), "test").open()
 
 
 async def test_with_an_nkey(tmp_path: Path, entity: str) -> None:

@@ -6,12 +6,16 @@ import { Fault, faultOf } from "./fault.js";
 // may have to be opened.
 const SILENCE = 3_000;
 const FIRST = 6_000;
+// After so long (ms) without its first picture another codec is tried beside it: the source may have none of this one.
+const ALONE = 1_000;
 // Of a source so slow that its pictures are farther apart than that: so many of their intervals.
 const INTERVALS = 3;
 const LOOK = 250;
+const NAMES = { h264: "H.264", jpeg: "JPEG" };
 
 /**
- * `player` has url, surface, tally, wish, now(), ticket(transport), and hears `attemptPainted(attempt)` and `attemptTold(attempt)`. What a
+ * `player` has url, surface, tally, wish, now(), ticket(transport), and hears `attemptPainted(attempt)`, `attemptTold(attempt)` and
+ * `attemptWaits(attempt)`. What a
  * transport calls: `opened`, `heard`, `control`, `received`, `offer`, `dropped`.
  */
 export class Attempt {
@@ -22,7 +26,9 @@ export class Attempt {
   #began = false;
   #interval = 0;
   #ask = null;
-  /** Pictures that it painted. */
+  #waits = false;
+  /** Pictures that it received and painted. */
+  pictures = 0;
   painted = 0;
   /** What the server said: its rung, why, all rungs, and the camera's status. */
   rung = "";
@@ -74,16 +80,21 @@ export class Attempt {
 
   control(message) {
     const { control, rung, rungs, reason, status, since } = message;
-    if (control === "ready") this.rungs = Array.isArray(rungs) ? rungs : [];
+    if (control === "ready") this.rungs = Array.isArray(rungs) ? rungs.map(String) : [];
     if (control === "ready" || control === "rung") {
       this.rung = rung ?? this.rung;
       this.why = control === "rung" ? reason ?? "" : "";
     }
     if ((control === "ready" || control === "state") && status) this.camera = { status, reason: reason ?? null, since: since ?? null };
     this.#player.attemptTold(this);
+    const { codec } = this.transport;
+    if (control === "ready" && this.rungs.length && !this.rungs.some((each) => each.split("-")[0] === codec)) {
+      this.end(new Fault("unsupported", `the camera has no ${NAMES[codec] ?? codec}`, { ofCodec: true }));
+    }
   }
 
   received(bytes, header) {
+    this.pictures += 1;
     this.#player.tally.received(bytes);
     const rung = header.rung ?? header.format;
     if (Number.isFinite(header.fps) && header.fps > 0) this.#interval = 1_000 / header.fps;
@@ -140,11 +151,20 @@ export class Attempt {
     return this.camera !== null && this.camera.status !== "streaming";
   }
 
+  #watch() {
+    if (!this.#began || this.#rests) return;
+    const silent = performance.now() - this.#heard;
+    if (silent > this.#allowed) {
+      this.end(new Fault("silent", "no picture comes"));
+    } else if (!this.painted && !this.#waits && silent > ALONE) {
+      this.#waits = true;
+      this.#player.attemptWaits(this);
+    }
+  }
+
   async #play() {
     const { signal } = this.#life;
-    const watch = setInterval(() => {
-      if (this.#began && !this.#rests && performance.now() - this.#heard > this.#allowed) this.end(new Fault("silent", "no picture comes"));
-    }, LOOK);
+    const watch = setInterval(() => this.#watch(), LOOK);
     try {
       await this.transport.play(this, signal);
       return signal.reason instanceof Fault ? signal.reason : null;

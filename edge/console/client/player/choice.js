@@ -1,10 +1,11 @@
 /** Chooses the transport to play by: the best one that works here, and the better ones again later. */
 
-// After how long (ms) a transport that failed is tried again: doubled with each failure, up to the most.
-const AGAIN = { unsupported: 60_000, unreachable: 5_000, broken: 30_000, silent: 30_000 };
+// After how long (ms) a transport that failed is tried again: doubled with each failure, up to the most. One that was `outrun` may
+// only have been slow to begin.
+const AGAIN = { unsupported: 60_000, unreachable: 5_000, broken: 30_000, silent: 30_000, outrun: 3_000 };
 const MOST = 600_000;
 // So many failures of a kind in a row set a transport aside: one may be chance.
-const FAILURES = { unsupported: 1, unreachable: 2, broken: 2, silent: 2 };
+const FAILURES = { unsupported: 1, unreachable: 2, broken: 2, silent: 2, outrun: 1 };
 
 export class Choice {
   #order;
@@ -56,6 +57,17 @@ export class Choice {
     return before.find((transport) => !this.#unsupported.has(transport) && (this.#aside.get(transport)?.until ?? 0) <= now) ?? null;
   }
 
+  /** The best of those behind it that may be tried now and show another codec; null without one. */
+  other(than, now) {
+    const behind = this.#order.slice(this.#order.indexOf(than) + 1);
+    return behind.find((transport) => transport.codec !== than.codec && !this.#unsupported.has(transport) && (this.#aside.get(transport)?.until ?? 0) <= now) ?? null;
+  }
+
+  /** Whether the one is better than the other. */
+  prefers(one, other) {
+    return this.#order.indexOf(one) < this.#order.indexOf(other);
+  }
+
   /** It plays: what went wrong before is over. */
   worked(transport) {
     this.#aside.delete(transport);
@@ -63,8 +75,11 @@ export class Choice {
     this.#failures.delete(`${transport.medium} unreachable`);
   }
 
-  /** It failed; says whether it is set aside. Where its medium did not come about, all transports over that are. */
-  failed(transport, { kind, message }, now, audition = false) {
+  /**
+   * It failed; says whether it is set aside. Where its medium did not come about, all transports over that are; where a fault is
+   * one `ofCodec`, all transports of that codec.
+   */
+  failed(transport, { kind, message, ofCodec = false }, now, audition = false) {
     if (!(kind in FAILURES)) {
       if (audition) this.#setAside(transport, message, AGAIN.unreachable, now);
       return audition;
@@ -73,8 +88,8 @@ export class Choice {
     const count = (this.#failures.get(key) ?? 0) + 1;
     this.#failures.set(key, count);
     if (count < FAILURES[kind] && !audition) return false;
-    const shared = kind === "unreachable" ? this.#order.filter(({ medium }) => medium === transport.medium) : [transport];
-    for (const each of shared) this.#setAside(each, message, AGAIN[kind], now);
+    const alike = ({ medium, codec }) => (kind === "unreachable" && medium === transport.medium) || (ofCodec && codec === transport.codec);
+    for (const each of this.#order.filter((other) => other === transport || alike(other))) this.#setAside(each, message, AGAIN[kind], now);
     return true;
   }
 

@@ -2,8 +2,8 @@
 
 /**
  * `kind` is one of: `unsupported` (this transport cannot be had here), `unreachable` (no connection came about), `lost` (it broke),
- * `silent` (it is open and brings nothing), `broken` (what came cannot be decoded), `refused` (the server said no), `drained` (the
- * server asks to connect again at once).
+ * `silent` (it is open and brings nothing), `outrun` (another one brought a picture first), `broken` (what came cannot be decoded), `refused` (the server said no), `drained` (the
+ * server asks to connect again at once). `more.ofCodec` says that other transports of the same codec would fail likewise.
  */
 export class Fault extends Error {
   constructor(kind, message, more = {}) {

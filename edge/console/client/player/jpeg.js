@@ -6,6 +6,7 @@ export const jpeg = {
   name: "jpeg",
   label: "JPEG over WebSocket",
   medium: "websocket",
+  codec: "jpeg",
 
   async unsupported() {
     return globalThis.WebSocket && globalThis.createImageBitmap ? null : "this browser has no WebSocket";

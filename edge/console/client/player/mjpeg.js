@@ -57,6 +57,7 @@ export const mjpeg = {
   name: "mjpeg",
   label: "MJPEG over HTTP",
   medium: "http",
+  codec: "jpeg",
 
   async unsupported() {
     return globalThis.ReadableStream && globalThis.createImageBitmap ? null : "this browser reads no streams";

@@ -150,6 +150,7 @@ export const mse = {
   name: "mse",
   label: "H.264 through Media Source Extensions",
   medium: "websocket",
+  codec: "h264",
 
   async unsupported() {
     if (!Source) return "this browser has no Media Source Extensions";

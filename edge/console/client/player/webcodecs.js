@@ -108,6 +108,7 @@ export const webcodecs = {
   name: "webcodecs",
   label: "H.264 through WebCodecs",
   medium: "websocket",
+  codec: "h264",
 
   async unsupported() {
     if (!globalThis.isSecureContext) return "WebCodecs needs a page from https:// or from this computer";

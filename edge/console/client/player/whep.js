@@ -43,6 +43,7 @@ export const whep = {
   name: "whep",
   label: "WebRTC by WHEP",
   medium: "webrtc",
+  codec: "h264",
 
   async unsupported() {
     if (!globalThis.RTCPeerConnection) return "this browser has no WebRTC";

@@ -29,7 +29,8 @@ export class CameraCommands {
     return `camera.${escapeToken(this.id ?? "")}.${name}`;
   }
 
-  #granted(name) {
+  /** Whether the token allows a command, as far as anybody knows. */
+  allows(name) {
     const { rights } = this.#store;
     return !rights || rights.command.some((pattern) => covers(pattern, this.#address(name)));
   }
@@ -46,7 +47,7 @@ export class CameraCommands {
 
   /** Why a command cannot be given now, in words; null where it can. */
   why(name) {
-    if (!this.#granted(name)) return `Your token does not allow the command ${this.#address(name)}`;
+    if (!this.allows(name)) return `Your token does not allow the command ${this.#address(name)}`;
     const status = this.#store.cameras.get(this.id)?.status;
     return status === "gone" ? "The camera is gone" : null;
   }

@@ -106,7 +106,7 @@ function buttonInput(label, send) {
 
 /** Several whole numbers that belong together: a region, or a size. */
 function numbersInput(label, names, control, send, refuse, more = []) {
-  const inputs = names.map((name) => h("input", { type: "number", inputmode: "numeric", min: control.least?.[name] ?? 0, max: control.most?.[name], step: 1, "aria-label": `${label}: ${name}, pixels`, placeholder: name, title: labelOf(name) }));
+  const inputs = names.map((name) => h("input", { type: "number", inputmode: "numeric", min: control.least?.[name] ?? 0, max: control.most?.[name], step: 1, "aria-label": `${label}: ${name}, pixels`}));
   let told = null;
   const put = (force) => inputs.forEach((input, at) => { if (told && (force || idle(input))) input.value = told[names[at]]; });
   const set = () => {
@@ -124,7 +124,7 @@ function numbersInput(label, names, control, send, refuse, more = []) {
   };
   const button = h("button.quiet", { type: "button", onclick: set }, "Set");
   return {
-    element: h("div.numbers-field", { role: "group", "aria-label": label }, h("span", {}, label), h("div.edges", {}, inputs), h("div.row-of-buttons", {}, button, more)),
+    element: h("div.numbers-field", { role: "group", "aria-label": label }, h("span", {}, label), h("div.edges", {}, inputs.map((input, at) => h("label", {}, h("span", {}, names[at]), input))), h("div.row-of-buttons", {}, button, more)),
     parts: [...inputs, button, ...more],
     tell: (value) => { told = value ?? null; put(false); },
     reset: () => put(true),

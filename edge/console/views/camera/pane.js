@@ -43,7 +43,7 @@ export class CameraPane {
   constructor(view) {
     this.#view = view;
     this.canvas = h("canvas", { role: "img", "aria-label": "The camera's live picture" });
-    this.#layer = layer(() => view.clearRegion(), () => {});
+    this.#layer = layer(() => view.clearRegion(), () => {}, "region of interest");
     this.condition = h("div.condition", { role: "status", hidden: true }, icon("alert"), h("p", {}, this.#title, this.#text));
     this.element = h("div.stage.viewport", {
       tabindex: 0,
@@ -51,7 +51,7 @@ export class CameraPane {
       "aria-roledescription": "viewport",
       "aria-label": "Camera: plus and minus zoom the picture, arrows move it, question mark lists all keys",
       dataset: { tool: "hand" },
-    }, this.canvas, ...this.#layer.elements, ...this.#figures.elements, this.condition);
+    }, this.canvas, ...this.#layer.elements, ...this.#figures.elements, this.condition, h("p.hint", { role: "status" }, "Drag a rectangle. Escape leaves it as it is."));
     this.gestures = new Gestures(this.element, {
       tool: view.tool,
       movable: () => false,

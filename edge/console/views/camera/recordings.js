@@ -21,7 +21,7 @@ export function entryOf(item, now) {
 }
 
 /**
- * `view` has client, records() (whether this server records), mention(text) and changed(). Gives the element, the video, `open(id)`,
+ * `view` has client, records() (whether the camera can be recorded), deletes() (whether this page may), mention(text) and changed(). Gives the element, the video, `open(id)`,
  * `tell(device)`, `playing`, and `live()`, `toggle()` for keys.
  */
 export function recordings(view) {
@@ -63,8 +63,7 @@ export function recordings(view) {
   };
 
   async function read() {
-    // A server without recordings has no such address.
-    if (!camera || !view.records()) return;
+    if (!camera) return;
     const asked = camera;
     try {
       const answer = await client.get(`/recordings${query({ camera, kind: "video" })}`);
@@ -148,11 +147,13 @@ export function recordings(view) {
 
   function tick() {
     const moment = momentPlayed();
-    show(element, known);
-    if (!known) return;
+    const shown = known && (list.length > 0 || view.records());
+    show(element, shown);
+    if (!shown) return;
     const time = now();
     line.tell(list.map((each) => ({ ...each, end: each.open ? time : each.end, chosen: each.id === played?.id })), time, moment);
-    for (const part of [pause, download, remove, back]) show(part, Boolean(played));
+    for (const part of [pause, download, back]) show(part, Boolean(played));
+    show(remove, Boolean(played) && view.deletes());
     show(before, list.length > 0);
     show(after, Boolean(played));
     const label = video.paused ? "Play" : "Pause";
@@ -163,7 +164,7 @@ export function recordings(view) {
     }
     if (played) {
       say(text, `${clock(moment).slice(0, 8)}, ${duration(video.currentTime)} of ${duration((played.end - played.begin) / 1_000)}${played.label ? `, ${played.label}` : ""}`);
-      say(question, `${new Date(played.begin).toLocaleString("en")}, ${duration((played.end - played.begin) / 1_000)}${Number.isFinite(played.bytes) ? `, ${bytes(played.bytes)}` : ""}. It cannot be had back.`);
+      say(question, `${new Date(played.begin).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" })}, ${duration((played.end - played.begin) / 1_000)}${Number.isFinite(played.bytes) ? `, ${bytes(played.bytes)}` : ""}. It cannot be had back.`);
     } else {
       say(text, list.length ? `${list.length} ${list.length === 1 ? "recording" : "recordings"}` : "No recording yet");
     }

@@ -47,7 +47,7 @@ export function cameraToolbar(view) {
   const region = make("Region of interest: drag a rectangle", "region", () => view.choose(view.tool() === "region" ? "hand" : "region"), "set_region");
   const figures = make("Figures", "chip", () => press(figures, view.figures()));
   const fit = make("Fit the picture", "fit", () => framing.fit());
-  const actual = buttons.make({ label: "One to one", text: "1:1", run: () => framing.actual(), fault });
+  const actual = buttons.make({ label: "1:1, one pixel to one", text: "1:1", run: () => framing.actual(), fault });
   const size = h("select", { "aria-label": "Size that is sent", title: "Size that is sent to this page", onchange: () => view.ask(size.value ? Number(size.value) : null) },
     SIZES.map(([value, label]) => h("option", { value }, label)));
 

@@ -42,10 +42,11 @@ function frame(name, what, onClear) {
 }
 
 /** `region`, `film` (in the picture's pixels; `filmText` its caption), `draft` (rectangles in pixels) and `marker` (a pixel) are set as fields; `draw(place)` puts them where they belong. */
-export function layer(onClear, onClearFilm) {
-  const region = frame("div.region", "render region", onClear);
+export function layer(onClear, onClearFilm, what = "render region") {
+  const region = frame("div.region", what, onClear);
   const film = frame("div.film-region", "film region", onClearFilm);
-  const draft = h("div.region.draft", { hidden: true });
+  const size = h("span.caption");
+  const draft = h("div.region.draft", { hidden: true }, size);
   const marker = h("div.marker", { hidden: true, "aria-hidden": "true" });
   const parts = { region: null, film: null, filmText: "", draft: null, marker: null };
 
@@ -62,6 +63,7 @@ export function layer(onClear, onClearFilm) {
     put(region.element, parts.region, place);
     if (parts.region) region.caption.textContent = sized(parts.region);
     put(draft, parts.draft, place);
+    if (parts.draft) size.textContent = sized(parts.draft);
     show(marker, Boolean(parts.marker));
     if (parts.marker) marker.style.translate = `${place.x + (parts.marker.x + 0.5) * place.scale}px ${place.y + (parts.marker.y + 0.5) * place.scale}px`;
   };

@@ -48,7 +48,7 @@ export function toolbar(view) {
   buttons.field(preset, "preset_camera");
 
   const fit = make("Fit the picture", "fit", () => framing.fit());
-  const actual = buttons.make({ label: "One to one", text: "1:1", run: () => framing.actual(), fault });
+  const actual = buttons.make({ label: "1:1, one pixel to one", text: "1:1", run: () => framing.actual(), fault });
   const element = h("div.toolbar", { role: "toolbar", "aria-label": "Viewport" },
     group("Render", play, restart, stop),
     group("Tools", ...tools.values(), what),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import av
@@ -22,6 +24,7 @@ from router.nats.settings import BrokerSettings
 from router.recording_entry import Recording
 from router.recordings import Recordings
 from router.topology import TopologySettings
+from tests import parts
 from tests.waiting import PATIENCE, eventually
 
 # Small, and wide enough for the strip with the number of the picture.
@@ -108,6 +111,16 @@ def pictures(file: bytes) -> list[tuple[int, int, float]]:
             assert strip is not None and frame.pts is not None
             found.append((*strip, float(frame.pts * stream.time_base * 1000)))
     return found
+
+
+def probed(file: bytes, folder: Path) -> int:
+    """How many pictures ffprobe, which is not ours, decodes of a file without finding fault with it."""
+    path = folder / "recording.mp4"
+    path.write_bytes(file)
+    words = ["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", str(path)]
+    said = subprocess.run([parts.program(parts.FFMPEG, "ffprobe"), *words], capture_output=True, text=True, check=False)
+    assert said.returncode == 0 and not said.stderr, said.stderr
+    return int(said.stdout.strip().split(",")[0])
 
 
 async def until_stored(camera: RecordedCamera, frames: int) -> Recording:

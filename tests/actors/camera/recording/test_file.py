@@ -102,7 +102,7 @@ async def test_fragments_that_were_refused_are_no_part_of_it(broker: Broker, ent
         file.add(header, body)
     assert await queue.drain(20)
     file.flush()
-    file.trim(3)
+    file.trim(5)
 
     assert file.entry.lost == 25
     assert await shown(file, queue, broker) == [40 * number for number in range(50)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import datetime
 from itertools import pairwise
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from actors.camera.recording.shelf import RecordingShelf
 from router.event import Event
+from router.recording_entry import Recording
 from router.topology import MIB, TopologySettings
 from tests.actors.camera.recording.recorded import camera_on, pictures, until_stored
 from tests.servers import serving_small
@@ -101,6 +104,36 @@ async def test_a_restarted_camera_closes_its_file_and_goes_on_in_another_one(nat
             assert len(shown) == entry.frames
             numbers = [number for number, _, _ in shown]
             assert _rise(numbers)
+
+
+async def test_pictures_are_recorded_while_the_files_of_the_process_before_are_being_closed(
+    nats_server: str, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with camera_on(nats_server, entity) as camera:
+        await camera.ask("start_recording", seconds=600)
+        await until_stored(camera, 5)
+
+    close, closes = RecordingShelf.close_interrupted, asyncio.Event()
+
+    async def close_later(shelf: RecordingShelf, entry: Recording) -> bool:
+        await closes.wait()
+        return await close(shelf, entry)
+
+    monkeypatch.setattr(RecordingShelf, "close_interrupted", close_later)
+    async with camera_on(nats_server, entity) as camera:
+
+        async def goes_on():  # type: ignore[no-untyped-def]
+            files = await camera.files()
+            return len(files) == 2 and all(each.is_open for each in files) and await camera.frames(files[1]) > 0
+
+        await eventually(goes_on)
+        closes.set()
+
+        async def closed():  # type: ignore[no-untyped-def]
+            return (await camera.files())[0].status == "interrupted"
+
+        await eventually(closed)
+        await camera.ask("stop_recording")
 
 
 async def test_a_full_store_ends_a_recording_refuses_the_next_and_takes_events_all_the_same(tmp_path: Path) -> None:

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import time
+from io import BytesIO
+from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
+
+from actors.camera.actor import Camera
+from actors.camera.settings import CameraSettings
+from actors.camera.sources.source import Packet
+from tests.actors.camera.packets import PacketSource
 from tests.actors.camera.recording.recorded import SMALL, camera_on
+from tests.servers import serving_small
 from tests.waiting import eventually
 
 
@@ -27,3 +39,37 @@ async def test_stills_are_kept_at_an_interval_and_stay_readable(nats_server: str
         assert entry.frames >= 3 and all(each is not None and each.body[:2] == b"\xff\xd8" for each in kept)
         times = [each.piece.time for each in kept if each is not None]
         assert all(300 < later - earlier < 5000 for earlier, later in itertools.pairwise(times)), times
+
+
+@pytest.mark.slow
+async def test_a_still_that_is_larger_than_a_message_is_kept(tmp_path: Path) -> None:
+    chance = np.random.default_rng(1)
+    bodies = []
+    for _ in range(2):
+        with BytesIO() as file:
+            noise = chance.integers(0, 255, (480, 640, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(file, "JPEG", quality=95)
+            bodies.append(file.getvalue())
+
+    def make() -> Camera:
+        def grab(seq: int) -> Packet:
+            return Packet("jpeg", bodies[seq % 2], time.time() * 1000, 640, 480)
+
+        return Camera(CameraSettings(source="http://camera/", fps=5.0), lambda address, settings: PacketSource(grab))
+
+    with serving_small(tmp_path, 128 * 1024) as server:
+        async with camera_on(server.url, "main", make=make) as camera:
+            await camera.ask("keep_stills", every=0.5)
+
+            async def two():  # type: ignore[no-untyped-def]
+                (entry,) = await camera.files()
+                return await camera.frames(entry) >= 2
+
+            await eventually(two)
+            await camera.ask("stop_stills")
+
+            (entry,) = await camera.files()
+            assert entry.lost == 0 and min(map(len, bodies)) > 128 * 1024
+            for n in range(1, entry.frames + 1):
+                kept = await camera.recordings.still(entry, n)
+                assert kept is not None and kept.body in bodies

@@ -29,13 +29,16 @@ class Shown:
     def __init__(self) -> None:
         self.greys: list[tuple[int, int]] = []
         self.faults: list[Exception] = []
-        self.dropped = 0
+        self.dropped = self.repeats = 0
 
     def show(self, picture: Picture | FramePicture, seq: int) -> None:
         self.greys.append((seq, round(float(picture.pixels.mean()) / 10)))
 
     def drop(self, count: int) -> None:
         self.dropped += count
+
+    def still(self) -> None:
+        self.repeats += 1
 
     @property
     def numbers(self) -> list[int]:
@@ -46,7 +49,7 @@ class Shown:
 async def decoding(shown: Shown) -> AsyncIterator[PacketDecoding]:
     with ThreadPoolExecutor(2) as threads:
         async with asyncio.TaskGroup() as group:
-            made = PacketDecoding(threads, group.create_task, shown.show, shown.faults.append, shown.drop)
+            made = PacketDecoding(threads, group.create_task, shown.show, shown.faults.append, shown.drop, shown.still)
             yield made
 
 
@@ -103,3 +106,14 @@ async def test_nothing_is_shown_once_it_has_ended() -> None:
         decoder.end()
 
     assert shown.greys == []
+
+
+async def test_a_picture_that_shows_what_was_there_is_told_as_a_repeat() -> None:
+    shown = Shown()
+    still = [each for each in packets(10) if each.key] * 5
+    async with decoding(shown) as decoder:
+        for seq, packet in enumerate(still):
+            decoder.offer(packet, seq)
+        await eventually(lambda: len(shown.numbers) + shown.repeats == 5)
+
+    assert (shown.numbers, shown.repeats) == ([0], 4)

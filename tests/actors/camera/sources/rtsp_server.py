@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import base64
+import hashlib
 import itertools
+import random
 import re
 import socket
 import threading
@@ -31,6 +33,10 @@ def nal_units(data: bytes, length_size: int | None) -> list[bytes]:
         units.append(data[at + length_size : at + length_size + size])
         at += length_size + size
     return units
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
 
 
 class Film:
@@ -82,9 +88,10 @@ class Film:
 class Client(threading.Thread):
     """One connection."""
 
-    def __init__(self, connection: socket.socket, film: Film, login: str | None) -> None:
+    def __init__(self, connection: socket.socket, film: Film, login: str | None, digest: bool, lose: float) -> None:
         super().__init__(daemon=True)
-        self.connection, self.film, self.login = connection, film, login
+        self.connection, self.film, self.login, self.digest = connection, film, login, digest
+        self.lose, self.dice = lose, random.Random(17)
         self.sequence = 0
         self.udp: tuple[socket.socket, tuple[str, int]] | None = None
         self.sending = threading.Lock()
@@ -117,9 +124,9 @@ class Client(threading.Thread):
 
     def _answer(self, method: str, url: str, headers: dict[str, str]) -> None:
         code, more, body = "200 OK", "", b""
-        wanted = self.login and "Basic " + base64.b64encode(self.login.encode()).decode()
-        if wanted and headers.get("authorization") != wanted:
-            code, more, method = "401 Unauthorized", 'WWW-Authenticate: Basic realm="test"\r\n', ""
+        if self.login and not self._is_let_in(method, headers.get("authorization", "")):
+            asked = 'Digest realm="test", nonce="5ca1ab1e"' if self.digest else 'Basic realm="test"'
+            code, more, method = "401 Unauthorized", f"WWW-Authenticate: {asked}\r\n", ""
         match method:
             case "OPTIONS":
                 more = "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n"
@@ -142,6 +149,16 @@ class Client(threading.Thread):
             self.connection.sendall(f"RTSP/1.0 {code}\r\nCSeq: {headers['cseq']}\r\n{more}{size}\r\n".encode() + body)
         if method == "PLAY":
             threading.Thread(target=self._play, daemon=True).start()
+
+    def _is_let_in(self, method: str, said: str) -> bool:
+        """Whether a login is right (RFC 7617, RFC 2617 without qop)."""
+        assert self.login
+        if not self.digest:
+            return said == "Basic " + base64.b64encode(self.login.encode()).decode()
+        given = dict(re.findall(r'(\w+)="([^"]*)"', said))
+        user, password = self.login.split(":")
+        own, asked = _md5(f"{user}:test:{password}"), _md5(f"{method}:{given.get('uri')}")
+        return given.get("response") == _md5(f"{own}:5ca1ab1e:{asked}")
 
     def _play(self) -> None:
         begun = time.monotonic()
@@ -168,6 +185,8 @@ class Client(threading.Thread):
         packet = header + (stamp & 0xFFFFFFFF).to_bytes(4) + b"test" + payload
         self.sequence += 1
         if self.udp:
+            if self.dice.random() < self.lose:
+                return
             self.udp[0].sendto(packet, self.udp[1])
         else:
             with self.sending:
@@ -179,12 +198,14 @@ def main() -> None:
     arguments.add_argument("film")
     arguments.add_argument("port", type=int)
     arguments.add_argument("--login")
+    arguments.add_argument("--digest", action="store_true")
+    arguments.add_argument("--lose", type=float, default=0.0, help="share of the RTP packets over UDP that are lost")
     given = arguments.parse_args()
     film = Film(given.film)
     with socket.create_server(("127.0.0.1", given.port)) as listening:
         print("ready", flush=True)
         while True:
-            Client(listening.accept()[0], film, given.login).start()
+            Client(listening.accept()[0], film, given.login, given.digest, given.lose).start()
 
 
 if __name__ == "__main__":

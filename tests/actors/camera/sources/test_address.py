@@ -23,6 +23,8 @@ from actors.camera.sources.address import SourceAddress, shown_address
         ("RTSP://u:p%40w@cam.local:554/one?q=1", "rtsp", "rtsp://u:p%40w@cam.local:554/one?q=1", {}),
         ("rtsp://cam/one?transport=udp&q=1", "rtsp", "rtsp://cam/one?q=1", {"transport": "udp"}),
         ("https://cam/mjpg?res=1,2", "http", "https://cam/mjpg?res=1,2", {}),
+        ("https://cam/mjpg?a=1&tls_ca=/srv/ca.pem", "http", "https://cam/mjpg?a=1", {"tls_ca": "/srv/ca.pem"}),
+        ("rtsps://cam/one?tls_verify=no", "rtsp", "rtsps://cam/one", {"tls_verify": "no"}),
     ],
 )
 def test_an_address_says_kind_place_and_options(
@@ -67,6 +69,11 @@ def test_size_and_rate_are_read() -> None:
         ("rtsp://u:hu/sh@cam/one", "escaped, as %2F"),
         ("rtsp://u:hu@sh@cam/one", "escaped, as %2F"),
         ("http://u:hush@/one", "needs a host"),
+        ("http://u:hush@cam/one?tls_verify=no", "http: has no tls_verify, which is for https://"),
+        ("rtsps://u:hush@cam/one?tls_verify=perhaps", "tls_verify must be yes or no"),
+        ("rtsps://u:hush@cam/one?tls_ca=ca.pem", "tls_ca must be the whole path"),
+        ("rtsps://u:hush@cam/one?tls_ca=/ca.pem&tls_verify=no", "not both"),
+        ("rtsps://u:hush@cam/one?transport=udp", "transport must be tcp"),
     ],
 )
 def test_a_wrong_address_is_told_in_one_line_without_secrets(text: str, why: str) -> None:

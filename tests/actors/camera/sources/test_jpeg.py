@@ -60,3 +60,12 @@ def test_tables_that_were_left_out_are_put_in() -> None:
 def test_what_is_no_whole_jpeg_is_a_bad_picture(data: bytes) -> None:
     with pytest.raises(BadPicture):
         complete_jpeg(data)
+
+
+def test_a_head_that_says_more_pixels_than_there_can_be_is_refused_before_anybody_makes_room_for_them() -> None:
+    data = bytearray(jpeg())
+    at = data.index(b"\xff\xc0")
+    for width, height in ((65535, 65535), (9000, 9000)):
+        data[at + 5 : at + 9] = height.to_bytes(2) + width.to_bytes(2)
+        with pytest.raises(BadPicture, match=rf"^a picture says that it has {width}x{height} pixels, and cannot$"):
+            complete_jpeg(bytes(data))

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import pytest
 
 from actors.camera.settings import CameraSettings
 from actors.camera.sources.address import SourceAddress
 from actors.camera.sources.open import open_source
-from actors.camera.sources.source import CameraSource, FramePicture, Packet, Picture, SourceUnavailable
+from actors.camera.sources.source import CameraSource, FramePicture, LoginRefused, Packet, Picture, SourceUnavailable
 from router.nats.embedded import free_port
 from tests.actors.camera.sources.films import NumberReader, numbered_film
 
@@ -154,3 +155,33 @@ def test_a_server_that_hangs_in_mid_stream_is_noticed_and_one_that_ends_at_once(
         serving.kill()
         with pytest.raises(SourceUnavailable, match=r"ended the stream$"):
             grabbed(ending, 1000)
+
+
+def test_a_digest_login_is_answered(film: Path, connect: Connect) -> None:
+    port = free_port()
+    with rtsp_server(film, port, "--digest", "--login", f"some one:{SECRET}"):
+        assert grabbed(connect(f"rtsp://some%20one:hush%20hush@127.0.0.1:{port}/film"), 3)
+        with pytest.raises(LoginRefused, match=r"refuses the login$"):
+            connect(f"rtsp://some%20one:secret@127.0.0.1:{port}/film")
+        with pytest.raises(LoginRefused, match=r"wants a login, and the address has none$"):
+            connect(f"rtsp://127.0.0.1:{port}/film")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_over_udp_what_follows_a_lost_packet_is_left_out_up_to_the_next_key(
+    tmp_path: Path, connect: Connect, size: str
+) -> None:
+    # Pictures of one packet are lost whole, larger ones in part.
+    film = numbered_film(tmp_path / "film.mp4", **({"crf": "51"} if size == "small" else {"qp": "1", "g": "5"}))
+    port = free_port()
+    with rtsp_server(film, port, "--lose", "0.05"):
+        given = grabbed(connect(f"rtsp://127.0.0.1:{port}/film?transport=udp"), 60)
+
+    reader, checker = NumberReader(), av.CodecContext.create("h264", "r")
+    numbers = [number for each in given for number in reader.read(each)]
+    assert all(isinstance(each, Packet) for each in given) and len(numbers) == 60
+    assert not any(frame.is_corrupt for each in given for frame in checker.decode(av.Packet(each.data)))
+    after = [each.key for (a, b), each in zip(pairwise(numbers), given[1:], strict=True) if (b - a) % 50 != 1]
+    assert after and all(after)
+    assert max((b.time - a.time) for a, b in pairwise(given)) < 3000

@@ -83,6 +83,8 @@ class LiveFilm:
         self._wanted = asyncio.Event()
         self.asked = 0
         self.sent = 0
+        # The capture times of its pictures, in ms.
+        self.times: list[int] = []
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[LiveFilm]:
@@ -114,6 +116,7 @@ class LiveFilm:
                 "format": "h264", "rung": "h264", "fresh": True, "key": key, "codec": codec, "packet": self.sent, "source": "test",
                 "simulated": True, "fps": self._fps, "quality": 85,
             }  # fmt: skip
+            self.times.append(header["time"])
             await self._broker.frame(subject, pack(header, body + self._filler))
             self.sent += 1
             await asyncio.sleep(1 / self._fps)

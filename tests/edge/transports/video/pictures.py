@@ -119,18 +119,26 @@ async def watching(
     """A viewer over WebSocket that reads nothing ahead, as a slow browser does not."""
     address = f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws{query}"
     async with websockets.connect(address, max_size=None, max_queue=1, compression=None, **UNHURRIED) as connection:
-        yield SocketViewer(connection, acknowledges)
+        try:
+            yield SocketViewer(connection, acknowledges)
+        finally:
+            # With a full queue the client reads nothing, not even the answer to its close frame, and would wait 10 s for it.
+            connection.transport.abort()
+
+
+# As much as asyncio's transports read at once: more than two pictures.
+READ_AHEAD = 256 * 1024
 
 
 def watch_mjpeg(edge: RunningEdge, entity: str, seconds: float, each: float) -> list[float]:
     """Reads an MJPEG stream for so long, a picture at a time, each of which takes a while; returns the age of each in ms.
 
-    For a thread: it reads nothing ahead, as a reader does not that decodes what it reads.
+    For a thread. It reads ahead as most clients do, so a picture may lie in its own memory too.
     """
     ages = []
     with socket.create_connection(("127.0.0.1", edge.port), timeout=PATIENCE) as connection:
         connection.sendall(f"GET /cameras/{entity}/mjpeg HTTP/1.1\r\nHost: 127.0.0.1:{edge.port}\r\n\r\n".encode())
-        stream = connection.makefile("rb", buffering=4096)
+        stream = connection.makefile("rb", buffering=READ_AHEAD)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             while (line := stream.readline()) and not line.startswith(b"X-Timestamp:"):

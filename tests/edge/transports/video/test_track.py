@@ -42,6 +42,20 @@ async def test_pictures_of_a_replaced_actor_are_not_shown() -> None:
     assert taken(viewer) == [] and viewer.dropped == {"old": 1}
 
 
+async def test_who_joins_is_shown_nothing_older_than_others_were() -> None:
+    track = Track("frame.camera.one")
+    first = join(track)
+    track.show(picture(7, life=2))
+    assert taken(first) == [7]
+    late, seen = join(track), list[int]()
+
+    for number, life in ((900, 1), (6, 2), (7, 2), (8, 2)):
+        track.show(picture(number, life=life))
+        seen += taken(late)
+
+    assert seen == taken(first) == [8]
+
+
 async def test_who_joins_begins_with_the_pictures_since_the_last_key() -> None:
     track = AskedTrack()
     first = join(track)

@@ -21,7 +21,7 @@ from tests.waiting import eventually
 
 @contextlib.asynccontextmanager
 async def running(settings: WebRtcSettings | None = None) -> AsyncIterator[WebRtc]:
-    made = WebRtc(settings or WebRtcSettings(), "127.0.0.1")
+    made = WebRtc(settings or WebRtcSettings(), "127.0.0.1", "0123abcd")
     task = asyncio.ensure_future(made.run())
     await asyncio.sleep(0)
     try:
@@ -51,6 +51,7 @@ async def test_addresses_are_those_of_the_host_and_of_all_only_where_it_stands_f
     assert await webrtc._addresses("127.0.0.1") == ["127.0.0.1"]
     assert "127.0.0.1" in await webrtc._addresses("localhost")
     assert (await webrtc._addresses("0.0.0.0"))[0] == "127.0.0.1"
+    assert "127.0.0.1" not in await webrtc._addresses("0.0.0.0", loopback=False)
 
 
 async def test_a_camera_that_sends_nothing_is_said_to_and_the_peer_is_forgotten(
@@ -91,14 +92,21 @@ async def test_no_more_peers_than_allowed_and_none_once_it_has_ended() -> None:
     async with running(WebRtcSettings(peers=0)) as made:
         with pytest.raises(TooManyPeers):
             await made.connect("main", filmed, "v=0", None, lambda: left.append("left"))
-    stopped = WebRtc(WebRtcSettings(), "127.0.0.1")
+    stopped = WebRtc(WebRtcSettings(), "127.0.0.1", "0123abcd")
     with pytest.raises(TooManyPeers):
         await stopped.connect("main", filmed, "v=0", None, lambda: left.append("left"))
 
     assert left == ["left"] * 2
 
 
-@pytest.mark.parametrize("bad", [{"peers": -1}, {"public_host": "example.org"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"peers": -1}, {"public_host": "example.org"}, {"first_port": 40_000}, {"first_port": 2, "last_port": 1},
+        {"first_port": 1, "last_port": 70_000}, {"last_port": 9}, {"ice_servers": ("https://stun.test",)},
+        {"ice_servers": ("stun:a>; rel=x",)}, {"turn_username": "me"}, {"turn_password": "secret"},
+    ],
+)  # fmt: skip
 def test_settings_that_cannot_be_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         WebRtcSettings(**bad)  # type: ignore[arg-type]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from edge.transports.video.viewer import PacketViewer
-from edge.transports.video.webrtc_peer import BadOffer
+from edge.transports.video.webrtc_peer import BadOffer, TooManyPeers
 from edge.transports.video.webrtc_session import PeerSession, RungTrack
+from router.nats.embedded import free_port
 from tests.edge.transports.video.h264 import h264_frames
 from tests.waiting import PATIENCE
 
@@ -28,7 +30,7 @@ async def offer() -> str:
 async def answer(offer: str, codec: str, public: str | None = None) -> str:
     session = PeerSession(PacketViewer(), codec)
     try:
-        return await session.answer(offer, ["127.0.0.1"], public)
+        return await session.answer(offer, ["127.0.0.1"], None, public)
     finally:
         await session.close()
 
@@ -57,7 +59,7 @@ async def test_candidates_of_the_client_are_not_used(offer: str) -> None:
     hostile = "a=candidate:1 1 udp 2130706431 192.0.2.1 9 typ host\r\na=candidate:2 1 udp 1 secret.local 9 typ host\r\n"
     session = PeerSession(PacketViewer(), "avc1.42e01f")
     try:
-        await session.answer(offer + hostile, ["127.0.0.1"], None)
+        await session.answer(offer + hostile, ["127.0.0.1"], None, None)
         (transceiver,) = session._connection.getTransceivers()
         ice = transceiver.receiver.transport.transport
         assert ice.getRemoteCandidates() == []
@@ -65,6 +67,25 @@ async def test_candidates_of_the_client_are_not_used(offer: str) -> None:
         assert session.remote_ufrag
     finally:
         await session.close()
+
+
+async def test_only_ports_of_the_range_are_bound_and_none_is_shared(offer: str) -> None:
+    first = free_port()
+    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken.bind(("127.0.0.1", first))
+    one, other = PeerSession(PacketViewer(), "avc1.42e01f"), PeerSession(PacketViewer(), "avc1.42e01f")
+    try:
+        with pytest.raises(TooManyPeers, match=f"no UDP port from {first} to {first} is free"):
+            await one.answer(offer, ["127.0.0.1"], range(first, first + 1), None)
+        taken.close()
+        said = await other.answer(offer, ["127.0.0.1"], range(first, first + 1), "203.0.113.7")
+    finally:
+        taken.close()
+        await one.close()
+        await other.close()
+
+    candidates = [line.split()[4:6] for line in said.splitlines() if line.startswith("a=candidate:")]
+    assert candidates == [["203.0.113.7", str(first)]]
 
 
 async def test_a_second_video_is_refused(offer: str) -> None:

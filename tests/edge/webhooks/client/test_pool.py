@@ -134,7 +134,7 @@ async def test_a_2xx_is_a_success_although_its_body_does_not_come(
 
 async def test_a_2xx_is_a_success_although_its_headers_do_not_end_in_time() -> None:
     async with receiver(b"HTTP/1.1 200 OK\r\nX-A: b\r\n") as (url, connections), Sender(LOCAL) as sender:
-        outcomes = [await post(sender, url, timeout=4.0) for _ in range(2)]
+        outcomes = [await post(sender, url, timeout=2.0) for _ in range(2)]
 
     assert [(each.verdict, each.status) for each in outcomes] == [(Verdict.DELIVERED, 200)] * 2
     assert connections == [1, 1]

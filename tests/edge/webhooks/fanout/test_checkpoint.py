@@ -70,7 +70,7 @@ async def test_a_stream_that_was_made_anew_is_all_news(stage: Stage):
     await eventually(counted)
 
 
-@pytest.mark.parametrize("mode", ["fifo", "unordered"])
+@pytest.mark.parametrize("mode", ["fifo", pytest.param("unordered", marks=pytest.mark.slow)])
 async def test_a_kill_while_sessions_wait_loses_nothing(stage: Stage, receiver: Receiver, mode: str):
     await stage.reshape(hooks_per_session=20)
     settings = mortal(PATIENT)

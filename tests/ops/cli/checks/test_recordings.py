@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ops.cli.checks.findings import OK, WARN
 from ops.cli.checks.recordings import examine_recordings, recordings_finding
 from router.broker import Broker
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.recordings import Usage
 from router.topology import MIB
 
@@ -22,3 +26,16 @@ async def test_it_asks_the_stream(broker: Broker) -> None:
     (found,) = await examine_recordings(broker)
 
     assert found.check == "recordings" and "of 2048 MiB" in found.found
+
+
+async def test_a_server_without_storage_for_recordings_is_a_warning_with_the_setting_that_helps(tmp_path: Path) -> None:
+    server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port(), max_file="4GB"))
+    await server.start()
+    try:
+        async with Broker(BrokerSettings(server.url), "t") as broker:
+            (found,) = await examine_recordings(broker)
+    finally:
+        await server.stop()
+
+    assert found.verdict == WARN and "cameras cannot record" in found.found
+    assert "lower CALLBOARD_RECORDINGS_MAX_BYTES" in found.mend
