@@ -27,7 +27,7 @@ WEBHOOK = "webhook"
 WAYS = (*metrics.TRANSPORTS, WEBHOOK)
 
 
-class Totals(NamedTuple):
+class TrafficTotals(NamedTuple):
     """Counters as they stand: the sequence of the newest event stored, and events delivered by each way, ever."""
 
     sequence: int
@@ -35,7 +35,7 @@ class Totals(NamedTuple):
     failed: float
 
 
-class Sample(msgspec.Struct, frozen=True):
+class TrafficSample(msgspec.Struct, frozen=True):
     """Events a second over the seconds before `time` (seconds since the epoch), and how it stood then."""
 
     time: float
@@ -51,8 +51,8 @@ class Throughput:
 
     def __init__(self, broker: Broker, hub: Hub, cluster: ClusterStats, clock: Callable[[], float] = time.time) -> None:
         self._broker, self._hub, self._cluster, self._clock = broker, hub, cluster, clock
-        self._before: tuple[float, Totals] | None = None
-        self.samples: deque[Sample] = deque(maxlen=KEPT)
+        self._before: tuple[float, TrafficTotals] | None = None
+        self.samples: deque[TrafficSample] = deque(maxlen=KEPT)
 
     async def run(self) -> None:
         """Takes samples at the same moments in all processes, and answers the others, until cancelled."""
@@ -72,9 +72,9 @@ class Throughput:
             # A time without samples is shown as one; the next sample is of the whole time since the last.
             return
         delivered, failed = attempted()
-        self.note(Totals(state.last, _streamed() | {WEBHOOK: delivered}, failed))
+        self.note(TrafficTotals(state.last, _streamed() | {WEBHOOK: delivered}, failed))
 
-    def note(self, totals: Totals) -> None:
+    def note(self, totals: TrafficTotals) -> None:
         """Adds a sample of the time since the last totals."""
         now, before = self._clock(), self._before
         self._before = (now, totals)
@@ -87,7 +87,7 @@ class Throughput:
                 readers[reader.transport_name] += 1
         furthest = max((lag.behind(self._hub, reader) for reader in tuple(self._hub.readers)), default=0)
         self.samples.append(
-            Sample(
+            TrafficSample(
                 # The moment that it is of is the same in all processes.
                 time=round(now / EVERY) * EVERY,
                 # A stream that was made anew begins at 1 again.
@@ -104,13 +104,13 @@ class Throughput:
             return
         answer_peer(self._broker.connection, reply, msgspec.json.encode(list(self.samples)))
 
-    async def gather(self) -> list[Sample]:
+    async def gather(self) -> list[TrafficSample]:
         """The samples of all edge processes, added up moment by moment, oldest first."""
         parts = [list(self.samples)]
         if (others := self._cluster.size - 1) > 0:
             question = self._cluster.id.encode()
             parts += await ask_peers(self._broker.connection, SUBJECT, question, others, _samples.decode)
-        moments: dict[float, Sample] = {}
+        moments: dict[float, TrafficSample] = {}
         for part in parts:
             for sample in part:
                 known = moments.get(sample.time)
@@ -118,8 +118,8 @@ class Throughput:
         return [moments[moment] for moment in sorted(moments)][-KEPT:]
 
 
-def _sum(one: Sample, other: Sample) -> Sample:
-    return Sample(
+def _sum(one: TrafficSample, other: TrafficSample) -> TrafficSample:
+    return TrafficSample(
         time=one.time,
         # All processes count the same stream.
         stored=max(one.stored, other.stored),
@@ -134,4 +134,4 @@ def _streamed() -> dict[str, float]:
     return {name: metrics.delivered.labels(name).total for name in metrics.TRANSPORTS}
 
 
-_samples = msgspec.json.Decoder(list[Sample])
+_samples = msgspec.json.Decoder(list[TrafficSample])

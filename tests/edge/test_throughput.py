@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from edge.throughput import EVERY, KEPT, WAYS, Sample, Throughput, Totals, _sum
+from edge.throughput import EVERY, KEPT, WAYS, Throughput, TrafficSample, TrafficTotals, _sum
 from tests.clocks import Clock
 from tests.edge.conftest import RunningEdge
 
 
-def totals(sequence: int, **delivered: float) -> Totals:
-    return Totals(sequence, dict.fromkeys(WAYS, 0.0) | delivered, 0.0)
+def totals(sequence: int, **delivered: float) -> TrafficTotals:
+    return TrafficTotals(sequence, dict.fromkeys(WAYS, 0.0) | delivered, 0.0)
 
 
 class Quiet:
@@ -48,8 +48,8 @@ def test_no_more_than_an_hour_is_kept_and_a_new_stream_is_no_negative_rate() -> 
 
 
 def test_processes_count_the_same_stream_and_readers_of_their_own() -> None:
-    one = Sample(10.0, 4.0, dict.fromkeys(WAYS, 1.0), 0.5, {"sse": 2}, 7)
-    other = Sample(10.0, 5.0, dict.fromkeys(WAYS, 2.0), 0.25, {"sse": 3}, 3)
+    one = TrafficSample(10.0, 4.0, dict.fromkeys(WAYS, 1.0), 0.5, {"sse": 2}, 7)
+    other = TrafficSample(10.0, 5.0, dict.fromkeys(WAYS, 2.0), 0.25, {"sse": 3}, 3)
 
     whole = _sum(one, other)
 
