@@ -9,6 +9,7 @@ const LIST = [
   { name: "events", title: "Events", icon: "stream", key: "e", load: () => import("./places/events.js") },
   { name: "sessions", title: "Sessions", icon: "sessions", key: "s", load: () => import("./places/sessions.js") },
   { name: "webhooks", title: "Webhooks", icon: "webhook", key: "w", load: () => import("./places/webhooks.js") },
+  { name: "deadletters", title: "Dead letters", icon: "deadletter", key: "d", load: () => import("./places/deadletters.js") },
   { name: "runs", title: "Runs", icon: "runs", key: "r", load: () => import("./places/runs.js") },
   { name: "alerts", title: "Alerts", icon: "alert", key: "a", load: () => import("./places/alerts.js") },
   { name: "renders", title: "Renders", icon: "render", key: "n", load: () => import("./places/renders.js") },

@@ -23,8 +23,10 @@ from router.event import Event
 from router.subject import check_pattern, escape, matches
 from router.topology import EVENTS
 
-FIELDS = ("origin", "name", "reason", "subject", "event", "since", "until", "text")
+FIELDS = ("origin", "name", "reason", "subject", "event", "since", "until", "text", "ids")
 MAX_FIELD = 255
+# As many as the largest page of a list has.
+MAX_IDS = 500
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -49,6 +51,7 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, omit_defaults=True):
     since: str | None = None
     until: str | None = None
     text: str | None = None
+    ids: tuple[int, ...] | None = None
 
     @property
     def pattern(self) -> str:
@@ -62,17 +65,19 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def is_address(self) -> bool:
         """Whether the subject and the place in the stream decide alone, so that no dead letter need be read."""
-        return self.subject is None and self.event is None and self.text is None
+        return self.subject is None and self.event is None and self.text is None and self.ids is None
 
     def accepts(self, letter: DeadLetter) -> bool:
         """Whether a dead letter under the pattern matches the rest."""
+        if self.ids is not None and letter.sequence not in self.ids:
+            return False
         if self.subject is not None and not matches(self.subject, letter.event_subject):
             return False
         if self.event is not None and letter.event_id != self.event:
             return False
         return self.text is None or _contains(letter, self.text)
 
-    def described(self) -> dict[str, str]:
+    def described(self) -> dict[str, Any]:
         """The fields that are set."""
         return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
 
@@ -120,6 +125,8 @@ class Search:
             after = upto if first is None else max(after, first - 1)
         if chosen.until is not None and (first := await self.dead.at(parse_time(chosen.until))) is not None:
             upto = min(upto, first - 1)
+        if chosen.ids:
+            after, upto = max(after, min(chosen.ids) - 1), min(upto, max(chosen.ids))
         return Span(after, upto)
 
     async def count(self, chosen: DeadLetterFilter, span: Span) -> int:

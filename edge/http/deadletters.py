@@ -211,7 +211,7 @@ def summarise(stats: DeadLetterStats) -> dict[str, Any]:
 
 
 def _filter(given: FilterBody) -> DeadLetterFilter:
-    found = {name: getattr(given, name) for name in DeadLetterFilter.__struct_fields__}
+    found = {name: getattr(given, name, msgspec.UNSET) for name in DeadLetterFilter.__struct_fields__}
     return DeadLetterFilter(
         **{name: value for name, value in found.items() if not isinstance(value, msgspec.UnsetType)}
     )

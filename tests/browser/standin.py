@@ -114,7 +114,7 @@ class Standin:
                 web.get("/blank", self._blank),
                 web.get("/console/types.js", self._types),
                 web.get(
-                    "/console/{place:overview|events|sessions|webhooks|runs|alerts|renders|cameras|actors}{rest:(/.*)?}",
+                    "/console/{place:overview|events|sessions|webhooks|deadletters|runs|alerts|renders|cameras|actors}{rest:(/.*)?}",
                     self._page,
                 ),
                 web.static("/console", CONSOLE),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from edge.deadletters.query import DEFAULT_LIMIT, MAX_FIELD, MAX_LIMIT
+from edge.deadletters.query import DEFAULT_LIMIT, MAX_FIELD, MAX_IDS, MAX_LIMIT
 from edge.deadletters.redrive_job import DEFAULT_RATE, MAX_RATE, MIN_RATE
 from edge.sessions.answer import MaybeTime, Time
 
@@ -35,6 +35,15 @@ class FilterBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: Annotated[
         Text | UnsetType,
         Meta(description="Occurs in the detail, the destination or the texts of the event; case does not matter."),
+    ] = UNSET
+
+
+class ChosenBody(FilterBody, frozen=True, forbid_unknown_fields=True):
+    """Which dead letters to send again or delete: those that match every field that is given."""
+
+    ids: Annotated[
+        Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=1, max_length=MAX_IDS)] | UnsetType,
+        Meta(description="Only these, such as a selection in a list."),
     ] = UNSET
 
 
@@ -115,7 +124,7 @@ class RedriveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to send again: one dead letter by its `id`, or all that match a `filter`; {} matches all."""
 
     id: int | str | UnsetType = UNSET
-    filter: FilterBody | UnsetType = UNSET
+    filter: ChosenBody | UnsetType = UNSET
     dry_run: Annotated[bool, Meta(description="Only report what would be done.")] = False
     rate: Annotated[
         Annotated[float, Meta(ge=MIN_RATE, le=MAX_RATE)] | None, Meta(description="Dead letters a second at most.")
@@ -162,7 +171,7 @@ class RedrivesAnswer(msgspec.Struct):
 class PurgeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to delete; the filter {} matches all."""
 
-    filter: FilterBody
+    filter: ChosenBody
     dry_run: bool = False
     cursor: Annotated[str | None, Meta(description="The `next` of the answer before.")] = None
 

@@ -247,6 +247,20 @@ async def test_one_letter_is_sent_again_by_its_id(edge: RunningEdge, store: Brok
     assert back["from"]["sequence"] == 100
 
 
+async def test_a_selection_is_sent_again_and_deleted_and_nothing_beside_it(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    (one, _), (beside, _), (two, _), (other, _) = await bury(store, actor_subject(entity), 4)
+
+    asked = {"filter": {"ids": [two, one], "name": entity}, "dry_run": True}
+    job = await ended(edge, (await edge.http.post("/deadletters/redrive", json=asked)).json()["id"])
+    purged = (await edge.http.post("/deadletters/purge", json={"filter": {"ids": [one, two]}})).json()
+
+    assert (job["total"], job["filter"]) == (2, {"name": entity, "ids": [two, one]})
+    assert (purged["purged"], purged["next"]) == (2, None)
+    assert await listed(edge, name=entity, order="oldest") == [beside, other]
+
+
 async def again(edge: RunningEdge, name: str, old: int) -> list[dict[str, Any]]:
     page = (await edge.http.get("/deadletters", params={"name": name})).json()
     return [letter for letter in page["deadletters"] if letter["id"] > old]
@@ -264,6 +278,9 @@ async def again(edge: RunningEdge, name: str, old: int) -> list[dict[str, Any]]:
         ({"filter": {"colour": "red"}}, "bad_filter"),
         ({"filter": {"origin": "x"}}, "bad_filter"),
         ({"filter": {"name": 3}}, "bad_filter"),
+        ({"filter": {"ids": []}}, "bad_filter"),
+        ({"filter": {"ids": [0]}}, "bad_filter"),
+        ({"filter": {"ids": [1] * 501}}, "bad_filter"),
         ({"filter": {"since": "noon"}}, "bad_filter"),
         ({"filter": {"subject": ".."}}, "bad_pattern"),
         ({"filter": {}, "rate": 0}, "bad_body"),
