@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
@@ -17,11 +18,14 @@ from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, operation
 from router.catalogue import RUN_DOMAINS
 from router.codec import rfc3339
+from router.cursor import parse_time
+from router.errors import BadCursor
 from router.record import Record
 from router.subject import escape, unescape
 
 # 500 states are decoded in a few milliseconds; then others have their turn.
 AT_ONCE = 500
+SEARCHED = ("run", "name", "stage", "message", "error")
 STATUSES = frozenset({"running", "stopping", "completed", "failed", "cancelled"})
 
 
@@ -47,13 +51,17 @@ async def list_runs(request: Request) -> Response:
     if wanted is not None and not wanted <= STATUSES:
         said = ", ".join(sorted(wanted - STATUSES))[:80]
         raise Problem("bad_parameter", f"status: {said} is none of {', '.join(sorted(STATUSES))}", field="status")
+    since, until = _moment("since", asked.since), _moment("until", asked.until)
+    text = asked.text.lower() if asked.text else None
     found: list[tuple[_Place, dict[str, Any]]] = []
     records = await _latest(request, *(f"{domain}.*.state" for domain in domains))
     for at in range(0, len(records), AT_ONCE):
         for place, state in _states(records[at : at + AT_ONCE]):
             if wanted is not None and state.get("status") not in wanted:
                 continue
-            if asked.parent is None or state.get("parent") == asked.parent:
+            if asked.parent is not None and state.get("parent") != asked.parent:
+                continue
+            if _is_within(state, since, until) and (text is None or _contains(state, text)):
                 found.append((place, state))
         await asyncio.sleep(0)
     found.sort(key=lambda each: each[0], reverse=True)
@@ -102,6 +110,29 @@ def _states(records: Iterable[Record]) -> Iterable[tuple[_Place, dict[str, Any]]
         key, started = f"{event.subject.domain}.{event.subject.entity}", event.data.get("started")
         place = _Place(started if isinstance(started, str) else rfc3339(event.time), key)
         yield place, {"run": unescape(event.subject.entity), "domain": event.subject.domain, **event.data}
+
+
+def _moment(field: str, text: str | None) -> datetime | None:
+    """A time of the query. Raises Problem."""
+    try:
+        return None if text is None else parse_time(text)
+    except BadCursor as fault:
+        raise Problem("bad_parameter", f"{field}: {fault}", field=field) from None
+
+
+def _is_within(state: dict[str, Any], since: datetime | None, until: datetime | None) -> bool:
+    """Whether a run was heard of last in this time; one that does not say when is in none."""
+    if since is None and until is None:
+        return True
+    try:
+        updated = parse_time(str(state.get("updated")))
+    except BadCursor:
+        return False
+    return (since is None or updated >= since) and (until is None or updated < until)
+
+
+def _contains(state: dict[str, Any], text: str) -> bool:
+    return any(text in str(state.get(field) or "").lower() for field in SEARCHED)
 
 
 async def _latest(request: Request, *patterns: str) -> list[Record]:

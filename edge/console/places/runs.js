@@ -1,21 +1,9 @@
-/** The place of the runs: jobs, agents and threads with their progress and output. */
+/** The place of the runs: `/console/runs` lists them, `/console/runs/<kind>/<id>` is one. */
 
-import { hosted } from "../parts/hosted.js";
-import { runsView } from "../views/runs.js";
-
-/** Opens the run of an address (`/console/runs/<domain>/<id>`) as soon as it is known. */
-function follow(_view, { path: [domain, run] }, root, { store }) {
-  if (!run) return;
-  const end = store.watch("runs", () => {
-    const row = [...root.querySelectorAll("li[data-run]")].find(({ dataset }) => dataset.run === run && (!dataset.domain || dataset.domain === domain));
-    const button = row?.querySelector("button.run");
-    if (!button) return;
-    end();
-    if (button.getAttribute("aria-expanded") !== "true") button.click();
-    row.scrollIntoView({ block: "nearest" });
-  });
-}
+import { RunList } from "./runs/list.js";
+import { RunPage } from "./runs/page.js";
 
 export default {
-  open: hosted({ id: "runs", classes: "runs", make: (root, { store, client }) => runsView(root, store, client), follow }),
+  styles: ["/console/places/runs.css"],
+  open: (context, params) => (params.path.length > 1 ? new RunPage(context, params.path) : new RunList(context, params)),
 };

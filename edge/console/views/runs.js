@@ -1,10 +1,10 @@
-/** Lists jobs, agents and threads, with their progress and their newest line. */
+/** Draws a run as a row: its progress and its newest line, and, opened, its output and the button that stops it. */
 
 import { h, icon, meter, say, show } from "../dom.js";
 import { ago, duration, percent, short } from "../format.js";
+import { plainText } from "../places/runs/ansi.js";
 import { TERMINAL } from "../store.js";
-import { absence } from "./absence.js";
-import { badge, panel, rebadge } from "./panel.js";
+import { badge, rebadge } from "./panel.js";
 
 const WORDS = {
   running: ["Running", "info"],
@@ -14,6 +14,9 @@ const WORDS = {
   cancelled: ["Cancelled", "quiet"],
 };
 const SHOWN_LINES = 40;
+
+/** What a status is called, and its tone. */
+export const wordOf = (status) => WORDS[status] ?? [String(status ?? "unknown"), "quiet"];
 
 /** The address of a run's picture at this edge, whatever name its link has for it; null for any other link. */
 export function pictureOf(link) {
@@ -25,9 +28,9 @@ export function pictureOf(link) {
   }
 }
 
-/** One run's row; made once, then only updated. */
-class Row {
-  constructor(run, open, stop) {
+/** One run's row; made once, then only updated. `href` is the address of its page. */
+export class RunRow {
+  constructor(run, { open, stop, href }) {
     this.name = h("span.name");
     this.status = badge("");
     this.part = h("span.part");
@@ -39,22 +42,24 @@ class Row {
     this.stop = h("button.quiet.stop", { type: "button", onclick: () => stop(this) }, icon("cross"), h("span", {}, "Stop"));
     this.asked = null; // what became of a request to stop, where it was refused
     this.picture = h("a.picture", { target: "_blank", rel: "noopener", hidden: true });
-    this.detail = h("div.detail", { hidden: true }, this.why, this.stop, this.picture, this.output);
+    this.link = h("a.quiet.whole-run", { href }, icon("runs"), h("span", {}, "Open the run"));
+    this.detail = h("div.detail", { hidden: true }, this.why, h("div.row-of-buttons", {}, this.link, this.stop), this.picture, this.output);
     this.button = h("button.run", { type: "button", "aria-expanded": "false", onclick: () => open(this) },
       icon(run.domain), this.name, h("span.mark", {}, this.part, this.status), this.said, this.timing);
-    this.element = h("li", { dataset: { run: run.run, domain: run.domain } }, this.button, this.bar.element, this.detail);
+    this.leave = h("a.tool.go", { href, title: `Open ${run.name ?? run.run}`, "aria-label": `Open the run ${run.name ?? run.run}` }, icon("chevron"));
+    this.element = h("li", { dataset: { run: run.run, domain: run.domain } }, h("div.run-line", {}, this.button, this.leave), this.bar.element, this.detail);
     this.expanded = false;
   }
 
   draw(run, now) {
     this.run = run;
     const over = TERMINAL.has(run.status);
-    const [word, tone] = WORDS[run.status] ?? [String(run.status ?? "unknown"), "quiet"];
+    const [word, tone] = wordOf(run.status);
     say(this.name, run.name || run.run);
     this.name.title = `${run.domain}.${run.run}`;
     rebadge(this.status, word, tone);
     say(this.part, over ? "" : percent(run.progress));
-    say(this.said, [run.stage, over && run.error ? run.error : run.message].filter(Boolean).join(" · "));
+    say(this.said, plainText([run.stage, over && run.error ? run.error : run.message].filter(Boolean).join(" · ")));
     say(this.timing, over ? this.#over(run, now) : this.#going(run, now));
     this.bar.set(over ? 1 : run.progress ?? null);
     this.element.dataset.status = word.toLowerCase();
@@ -95,76 +100,9 @@ class Row {
     show(this.stop, !TERMINAL.has(run.status));
     this.stop.disabled = this.asking || run.status === "stopping";
     const stuck = this.output.scrollTop + this.output.clientHeight >= this.output.scrollHeight - 4;
-    const lines = run.lines.slice(-SHOWN_LINES).map((line) => line.text.replace(/\n$/, "")).join("\n");
+    const lines = run.lines.slice(-SHOWN_LINES).map((line) => plainText(line.text.replace(/\n$/, ""))).join("\n");
     say(this.output, lines || (run.unread ? `What it said could not be read: ${run.unread}.` : run.recalled ? "This run has said nothing." : "Reading what it said…"));
     this.output.classList.toggle("silent", !lines);
     if (stuck) this.output.scrollTop = this.output.scrollHeight;
   }
-}
-
-export function runsView(root, store, client) {
-  const { badges, body } = panel(root, "runs", "Runs");
-  const count = badge("");
-  badges.append(count);
-  const list = h("ol.list");
-  const empty = absence("job", {
-    title: "Nothing is running",
-    explanation: "Put any command behind this one: its output, its progress and its exit code appear here and on every subscriber.",
-    command: `callboard run -- sh -c 'for i in 25 50 75 100; do echo "$i%"; sleep 1; done'`,
-  });
-  badges.append(empty.badge);
-  body.append(list, ...empty.elements);
-  const rows = new Map();
-
-  const open = async (row) => {
-    row.expand(!row.expanded);
-    const { run } = row;
-    if (!row.expanded || run.recalled) return;
-    try {
-      store.recall(run.key, await client.history([`${run.key}.>`], 100));
-    } catch (fault) {
-      store.recall(run.key, [], fault.message);
-    }
-  };
-
-  const stop = async (row) => {
-    row.asking = true;
-    row.asked = null;
-    row.draw(row.run, client.clock.now());
-    try {
-      const { run, domain } = row.run;
-      await client.post(`/runs/${encodeURIComponent(run)}/stop`, { domain, reason: "asked on the page" });
-    } catch (fault) {
-      row.asked = `It could not be stopped: ${fault.message}.`;
-    }
-    row.asking = false;
-    row.draw(row.run, client.clock.now());
-  };
-
-  const draw = () => {
-    const now = client.clock.now();
-    const runs = [...store.runs.values()].sort((a, b) =>
-      TERMINAL.has(a.status) - TERMINAL.has(b.status)
-      || (TERMINAL.has(a.status) ? b.updated - a.updated : (b.started || 0) - (a.started || 0))
-      || (a.key < b.key ? -1 : 1));
-    runs.forEach((run, at) => {
-      let row = rows.get(run.key);
-      if (!row) rows.set(run.key, row = new Row(run, open, stop));
-      row.draw(run, now);
-      // Moved only when its place changed: a moved element loses its focus.
-      if (list.children[at] !== row.element) list.insertBefore(row.element, list.children[at] ?? null);
-    });
-    for (const [key, row] of rows) {
-      if (store.runs.has(key)) continue;
-      row.element.remove();
-      rows.delete(key);
-    }
-    const running = runs.filter((run) => !TERMINAL.has(run.status)).length;
-    rebadge(count, running ? `${running} running` : runs.length ? "all done" : "", running ? "info" : "quiet");
-    show(count, runs.length > 0);
-    empty.tell(store.situation("runs"), runs.length === 0);
-    show(list, runs.length > 0);
-  };
-  store.watch("runs", draw);
-  setInterval(() => store.runs.size && store.touch("runs"), 1_000);
 }

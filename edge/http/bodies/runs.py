@@ -28,6 +28,17 @@ class RunsQuery(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     parent: Annotated[Text | None, Meta(description="Only runs that are part of this run or step.")] = None
+    text: Annotated[
+        Text | None,
+        Meta(description="Occurs in the run's id, name, stage, message or error; case does not matter."),
+    ] = None
+    since: Annotated[
+        Text | None,
+        Meta(
+            description="Heard of last then or later; a run that is over: ended then. RFC 3339, or seconds since the epoch."
+        ),
+    ] = None
+    until: Annotated[Text | None, Meta(description="Heard of last, or ended, before then.")] = None
 
 
 class RunsAnswer(msgspec.Struct):

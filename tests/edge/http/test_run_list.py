@@ -76,6 +76,24 @@ async def test_runs_are_listed_in_pages_that_hold_while_they_go_on(
     assert (await listed(edge, parent=entity, domain="agent"))["runs"] == []
 
 
+async def test_runs_are_found_by_text_and_by_when_they_ended(edge: RunningEdge, store: Broker, entity: str) -> None:
+    hours = {"early": "2026-01-01T17:59:59Z", "night": "2026-01-02T03:00:00.5Z", "late": "2026-01-02T08:00:00Z"}
+    for n, (name, updated) in enumerate(hours.items()):
+        more = {"name": f"Nightly {name}", "error": "Disk FULL" if n else None, "updated": updated}
+        await stated(store, f"job.{entity}-{name}", n, parent=entity, status="failed", **more)
+    await stated(store, f"job.{entity}-odd", 9, parent=entity, updated="whenever")
+
+    night = await listed(edge, parent=entity, since="2026-01-01T18:00:00Z", until="2026-01-02T08:00:00Z")
+    later = await listed(edge, parent=entity, since="2026-01-02T03:00:00Z")
+    full = await listed(edge, parent=entity, text="disk full")
+    named = await listed(edge, parent=entity, text="NIGHTLY EARLY")
+    bad = await edge.http.get("/runs", params={"since": "last night"})
+
+    found = [[run["run"].removeprefix(f"{entity}-") for run in page["runs"]] for page in (night, later, full, named)]
+    assert found == [["night"], ["late", "night"], ["late", "night"], ["early"]]
+    assert (bad.status_code, bad.json()["code"], bad.json()["field"]) == (400, "bad_parameter", "since")
+
+
 async def test_more_runs_than_one_request_may_name_are_listed_completely(
     edge: RunningEdge, store: Broker, entity: str
 ) -> None:
