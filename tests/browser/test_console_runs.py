@@ -112,20 +112,33 @@ async def test_which_run_failed_last_night_and_why_is_found_in_the_browser_alone
     await tab.until("(rows) => document.querySelectorAll(rows).length === 1", ROWS)
 
 
-async def test_a_failing_command_has_a_page_with_its_coloured_output_and_why(
+async def test_a_failing_command_has_a_page_that_says_why(
     tab: Tab, running_callboard: RunningCallboard, programs: Programs, entity: str
 ) -> None:
-    script = "import sys; print('\\x1b[32mstarted\\x1b[0m'); print('\\x1b[1;31mno such disk\\x1b[0m', file=sys.stderr); sys.exit(3)"
+    script = "import sys; print('started'); print('no such disk', file=sys.stderr); sys.exit(3)"
     argv = programs._tree.command("run", "--job", entity, "--", sys.executable, "-c", script)
     process = await programs.start(*argv)
     assert await asyncio.wait_for(process.wait(), PATIENCE) == 3
 
     await open_console(tab, running_callboard.url, f"runs/job/{entity}")
     await tab.page.wait_for_selector("#runs .why-card >> text=It failed with exit code 3")
-    await tab.page.wait_for_selector("#runs .log .ansi-fg-2 >> text=started")
-    await tab.page.wait_for_selector("#runs .why-card .ansi-fg-1.ansi-bold >> text=no such disk")
+    await tab.page.wait_for_selector("#runs .log >> text=started")
+    await tab.page.wait_for_selector("#runs .why-card pre >> text=no such disk")
 
     assert "Failed" in await tab.page.inner_text("#runs .place-heading")
+    assert tab.complaints == []
+
+
+async def test_output_of_a_job_is_shown_in_the_colours_of_a_terminal(
+    tab: Tab, running_callboard: RunningCallboard, entity: str
+) -> None:
+    await say(running_callboard.url, (f"job.{entity}.output", "output", {"line": COLOURED, "stream": "stdout"}))
+    await open_console(tab, running_callboard.url, f"runs/job/{entity}")
+
+    await tab.page.wait_for_selector("#runs .log .ansi-fg-1.ansi-bold >> text=FAILED")
+    assert "<img src=x" in await tab.page.inner_text("#runs .log")
+    assert await tab.page.evaluate("document.querySelectorAll('main img').length") == 0
+    assert await tab.page.evaluate("window.hurt") is None
     assert tab.complaints == []
 
 
@@ -151,7 +164,7 @@ async def test_an_agent_s_page_shows_tokens_as_they_come_its_tools_and_its_cost(
     }
     await say(running_callboard.url, (f"{key}.tool_result", "tool_result", result))
     await tab.page.click("#runs .run-stage .unfold")
-    await tab.page.wait_for_selector('#runs .io >> text="hits"')
+    await tab.page.wait_for_selector("#runs .io .key >> text=hits")
     for piece in ("Squid ", "have ", "three hearts."):
         await say(running_callboard.url, (f"{key}.streaming_chunk", "streaming_chunk", {"content": piece}))
     await tab.until("() => document.querySelector('#runs .answer').textContent === 'Squid have three hearts.'")
