@@ -13,7 +13,7 @@ function control(id, schema, required) {
   const type = [schema.type].flat()[0];
   if (schema.enum || type === "boolean") {
     const choices = schema.enum ?? [true, false];
-    const none = required ? [] : [h("option", { value: "" }, schema.default === undefined || schema.default === null ? "–" : `– (${shown(schema.default)})`)];
+    const none = required ? [h("option", { value: "", disabled: true, selected: true }, "Choose …")] : [h("option", { value: "" }, schema.default === undefined || schema.default === null ? "–" : `– (${shown(schema.default)})`)];
     const input = h("select", { id }, ...none, ...choices.map((each, at) => h("option", { value: String(at + 1) }, shown(each))));
     return { input, value: () => choices[Number(input.value) - 1] };
   }

@@ -37,10 +37,9 @@ const steps = (history) => [...(history ?? [])].reverse().map(({ what, at, by, c
 function ruleText(rule) {
   const condition = ["threshold", "rate", "absence", "change", "window", "hysteresis", "for"].filter((name) => rule[name] && !(name === "threshold" && rule.threshold.count === 1)).map((name) => `${name}: ${typeof rule[name] === "object" ? JSON.stringify(rule[name]) : rule[name]}`);
   return [
-    rule.when && h("div.fact", {}, h("dt", {}, "When"), h("dd", {}, h("code", {}, String(rule.when)))),
-    condition.length > 0 && h("div.fact", {}, h("dt", {}, "And"), h("dd", {}, h("code", {}, condition.join("; ")))),
+    h("dl.fact-list", {}, ...fact("When", rule.when && h("code", {}, String(rule.when))), ...fact("And", condition.length > 0 && h("code", {}, condition.join("; ")))),
     h("details.raw", {}, h("summary", {}, "The whole rule"), h("pre.json", { tabindex: 0, "aria-label": "The rule" }, ...coloured(JSON.stringify(rule, null, 2)))),
-  ].filter(Boolean);
+  ];
 }
 
 export function one(context, { path: [id] }) {

@@ -78,6 +78,8 @@ export function rule(context, { path: [, name = ""] }) {
     backtest.element, h("div.column", {}, testCard(context, () => editor.text), kept));
   let stored = null;
   let was = "";
+  let timer = null;
+  let looks = 10;
 
   const of = (file) => file?.source === "file";
   const tell = () => {
@@ -131,6 +133,9 @@ export function rule(context, { path: [, name = ""] }) {
         show(again, false);
       }
       draw(found);
+      // What was changed a moment ago is in force within a second or two.
+      clearTimeout(timer);
+      if (found.enabled && found.in_force === false && (looks -= 1) > 0) timer = setTimeout(read, 1_000);
       await readVersions();
     } catch (problem) {
       if (stored) return;
@@ -150,7 +155,7 @@ export function rule(context, { path: [, name = ""] }) {
       draw({ ...found, in_force: found.in_force ?? true });
       readVersions();
       // What is in force is told a moment later.
-      timer = setTimeout(read, 2_000);
+      timer = setTimeout(read, 1_500);
     } catch (problem) {
       refuse(problem);
     }
@@ -161,7 +166,7 @@ export function rule(context, { path: [, name = ""] }) {
       await client.post(`${path}/${what}`, {}, { headers: { "If-Match": `"${stored.version}"` } });
       toast(what === "enable" ? `${name} is enabled.` : `${name} is disabled, and its alerts are resolved.`);
       await read();
-      timer = setTimeout(read, 2_000);
+      timer = setTimeout(read, 1_500);
     } catch (problem) {
       refuse(problem);
     }
@@ -177,7 +182,6 @@ export function rule(context, { path: [, name = ""] }) {
     }
   };
 
-  let timer = null;
   if (anew) {
     for (const each of [toggle, discard]) show(each, false);
     say(note, "YAML or JSON. It is checked while you type; try it on what is stored before you create it.");
