@@ -67,7 +67,7 @@ async def test_a_command_is_given_by_a_form_that_refuses_what_does_not_fit_and_s
     await card.locator("button", has_text="Give pick").click()
     await card.locator(".outcome").wait_for()
 
-    assert "x must be given" in missing and "what must be given" in missing
+    assert "x must be given" in missing and "y must be given" in missing
     status = await tab.page.locator("[data-command=device_statistics] summary").count()
     assert status == 1
 
