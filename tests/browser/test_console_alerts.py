@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from tests.axe import serious
 from tests.browser.conftest import Tab
 from tests.browser.test_console_page import RunningCallboard, open_console, publish, run
 from tests.edge.auth.conftest import SecuredFactory, secured, token
@@ -147,6 +146,3 @@ async def test_rules_that_load_fail_or_cannot_be_reached_say_so(tab: Tab, runnin
     await tab.page.click("#alerts >> text=Try again")
 
     await tab.page.wait_for_selector("#alerts tbody tr")
-
-
-@pytest.mark.parametrize("scheme", ["dark", "light"])
