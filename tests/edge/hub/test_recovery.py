@@ -31,4 +31,5 @@ async def test_a_foreign_or_future_cursor_is_answered_by_a_gap(edge: RunningEdge
     async with edge.socket(session, f"?cursor=1-{epoch}-ffffffffff00") as future:
         assert (await future.control("gap"))["reset"] is True
         await edge.numbers(entity, 1, start=1)
-        assert n(await future.events(1)) == [1]
+        # The stream was restored to what it was before that: all that is kept may be new to the reader.
+        assert n(await future.events(2)) == [0, 1]

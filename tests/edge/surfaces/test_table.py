@@ -78,7 +78,7 @@ def test_a_surface_and_its_dialect_are_added_by_one_file(tmp_path: Path, monkeyp
 
     assert [row.path for row in rows] == ["/lengths/{job}", "/lengths"]
     described = document([row.route(serve) for row in rows], {row.path: row.access for row in rows})
-    assert described["paths"]["/lengths/{job}"]["get"]["operationId"] == "stream_lengths"
+    assert described["paths"]["/lengths/{job}"]["get"]["operationId"] == "streamLengths"
 
 
 @pytest.mark.parametrize(
