@@ -27,7 +27,8 @@ NOTHING = {
 SHOWN = """(id) => {
   const panel = document.getElementById(id);
   const lesson = panel.querySelector(".lesson:not([hidden])");
-  const badges = [...panel.querySelectorAll(".heading .badge:not([hidden]), .place-heading .badges .badge:not([hidden])")].map((badge) => badge.textContent).filter(Boolean);
+  const heads = ".heading .badge:not([hidden]), .place-heading .badges .badge:not([hidden])";
+  const badges = [...panel.querySelectorAll(heads)].map((badge) => badge.textContent).filter(Boolean);
   return { text: lesson?.innerText ?? "", kind: lesson?.dataset.kind ?? "", badges };
 }"""
 
