@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any
 from urllib.parse import urlsplit
 
-from actors.camera.sources.http_client import Deadline, ask
+from actors.camera.sources.http_client import ReadDeadline, ask
 from actors.camera.sources.jpeg import complete_jpeg
 from actors.camera.sources.multipart import MultipartSplitter
 from actors.camera.sources.network import login_refused, unavailable
@@ -33,7 +33,7 @@ class HttpSource:
         """`host` stands for the URL in what viewers may read; `silence` is in seconds."""
         self._url, self._host, self._silence = url, host, silence
         self._patience = silence * PATIENCE
-        self._deadline = Deadline(self._patience)
+        self._deadline = ReadDeadline(self._patience)
         self._trust = trust
         self._login = urlsplit(url).username is not None
         self._response: Any = None

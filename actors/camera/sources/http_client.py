@@ -24,7 +24,7 @@ _REDIRECTS = 3
 _HASHES: dict[str, Callable[[bytes], Any]] = {"MD5": hashlib.md5, "SHA": hashlib.sha1, "SHA-256": hashlib.sha256}
 
 
-class Deadline:
+class ReadDeadline:
     """When what is done now has to be done. Raises TimeoutError once that is over."""
 
     def __init__(self, seconds: float) -> None:
@@ -46,7 +46,7 @@ class Deadline:
 class _TimedReads(io.RawIOBase):
     """Reads from a socket until the deadline."""
 
-    def __init__(self, connection: socket.socket, raw: Any, deadline: Deadline) -> None:
+    def __init__(self, connection: socket.socket, raw: Any, deadline: ReadDeadline) -> None:
         self._socket, self._raw, self._deadline = connection, raw, deadline
 
     def readable(self) -> bool:
@@ -63,7 +63,7 @@ class _TimedReads(io.RawIOBase):
 
 
 class _Answer(http.client.HTTPResponse):
-    def __init__(self, connection: socket.socket, *args: Any, deadline: Deadline, **more: Any) -> None:
+    def __init__(self, connection: socket.socket, *args: Any, deadline: ReadDeadline, **more: Any) -> None:
         super().__init__(connection, *args, **more)
         self.fp.close()
         raw = connection.makefile("rb", buffering=0)
@@ -73,7 +73,7 @@ class _Answer(http.client.HTTPResponse):
 class _Timed:
     """Connects within what is left of the deadline. It is to be mixed into a connection."""
 
-    deadline: Deadline
+    deadline: ReadDeadline
     timeout: float | None
 
     def connect(self) -> None:
@@ -89,7 +89,7 @@ class _Secure(_Timed, http.client.HTTPSConnection):
     pass
 
 
-def _connection(kind: Any, deadline: Deadline, **more: Any) -> Callable[..., Any]:
+def _connection(kind: Any, deadline: ReadDeadline, **more: Any) -> Callable[..., Any]:
     def connect(host: str, **given: Any) -> Any:
         made = kind(host, **given, **more)
         made.deadline = deadline
@@ -100,7 +100,7 @@ def _connection(kind: Any, deadline: Deadline, **more: Any) -> Callable[..., Any
 
 
 class _Http(urllib.request.HTTPHandler):
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: ReadDeadline) -> None:
         super().__init__()
         self._deadline = deadline
 
@@ -109,7 +109,7 @@ class _Http(urllib.request.HTTPHandler):
 
 
 class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, deadline: Deadline, trust: TlsTrust) -> None:
+    def __init__(self, deadline: ReadDeadline, trust: TlsTrust) -> None:
         super().__init__()
         self._deadline, self._trust = deadline, trust
 
@@ -159,7 +159,7 @@ class _DigestLogin(_OneLogin, urllib.request.HTTPDigestAuthHandler):
         return digest, lambda secret, text: digest(f"{secret}:{text}")
 
 
-def ask(url: str, deadline: Deadline, trust: TlsTrust) -> Any:
+def ask(url: str, deadline: ReadDeadline, trust: TlsTrust) -> Any:
     """Asks for a URL and gives the answer, of which the head has come. Raises what urllib raises.
 
     The server is reached directly, whatever proxies the environment names; nothing but HTTP is followed.

@@ -42,7 +42,8 @@ async def test_the_next_picture_is_grabbed_while_one_is_encoded(script: Script) 
         camera.set_viewers("camera", "main", 1)
         await eventually(lambda: len(camera.frames) >= 2)
 
-    assert overlapped == [True]
+    # Another picture may be looked at while the first one waits.
+    assert overlapped and all(overlapped)
 
 
 async def test_a_picture_that_cannot_be_encoded_is_a_bad_picture(script: Script) -> None:
