@@ -159,9 +159,11 @@ async def test_pictures_are_back_soon_after_random_faults_none_twice_or_late_and
             await system.suffer(fault)
             await asyncio.sleep(random.uniform(0.2, 1.5))
 
+        # What is seen from here on may be recorded or not.
+        shown = list(system.viewers[0].shown)
         await system.recordings.command("stop_recording")
         files = await system.recordings.numbers(tmp_path)
-        lost, lost_at = longest_loss(system.viewers[0].shown, {number for file in files for number in file})
+        lost, lost_at = longest_loss(shown, {number for file in files for number in file})
         print(system.told())
         before = ", ".join(
             f"{fault.value} {lost_at - at:.1f} s" for at, fault in system.struck if 0 <= lost_at - at < 10
