@@ -59,7 +59,7 @@ class Source:
             if reason is None:
                 return
             failures = 1 if self._clock.now() - begun > GOOD_RUN_SECONDS else failures + 1
-            pause = full_jitter(failures, MIN_PAUSE_SECONDS, self._longest_pause)
+            pause = self._pause(failures)
             self.restarts += 1
             self._restarted()
             log.log(
@@ -72,6 +72,13 @@ class Source:
     def beat(self) -> None:
         """Heartbeat: resets the silence timeout. May be called from any thread."""
         self._heard = self._clock.now()
+
+    def _pause(self, failures: int) -> float:
+        """Seconds until the next run. Where silence is bounded, they count from the last sign of life: a source that hung,
+        or waited for an answer in vain, was left alone meanwhile."""
+        pause = full_jitter(failures, MIN_PAUSE_SECONDS, self._longest_pause)
+        waited = 0.0 if self._silence is None else self._clock.now() - self._heard
+        return max(min(pause, full_jitter(1, MIN_PAUSE_SECONDS, self._longest_pause)), pause - waited)
 
     @staticmethod
     def _is_loud(failures: int) -> bool:

@@ -70,15 +70,18 @@ def numbers_of(path: Path) -> list[int]:
     return [strip[0] for strip in strips if strip is not None]
 
 
-def longest_loss(shown: Sequence[Seen], recorded: set[int]) -> float:
-    """How many seconds of what a viewer saw between two faults are missing from the recordings at a stretch."""
-    longest, begun, before = 0.0, 0, None
+def longest_loss(shown: Sequence[Seen], recorded: set[int]) -> tuple[float, float]:
+    """How many seconds of what a viewer saw between two faults are missing from the recordings at a stretch.
+
+    And when the last of those pictures was shown, by the monotonic clock.
+    """
+    longest, begun, before = (0.0, 0.0), 0, None
     for seen in shown:
         if seen.number is None:
             continue
         if before is None or before.number in recorded or seen.at - before.at > PAUSE:
             begun = seen.taken
         if seen.number not in recorded:
-            longest = max(longest, (seen.taken - begun) % (1 << 32) / 1000)
+            longest = max(longest, ((seen.taken - begun) % (1 << 32) / 1000, seen.at))
         before = seen
     return longest

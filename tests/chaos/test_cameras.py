@@ -71,6 +71,8 @@ class Chaos:
     ) -> None:
         self.recordings = recordings
         self.times: dict[CameraFault, list[float]] = {}
+        # When each fault struck, by the monotonic clock.
+        self.struck: list[tuple[float, CameraFault]] = []
         self._source, self._tree, self.viewers = source, tree, viewers
         self._chosen = random.Random(19)
 
@@ -90,6 +92,7 @@ class Chaos:
         self.times.setdefault(fault, []).append(max(back.at for back in backs) - struck)
 
     async def _strike(self, fault: CameraFault) -> None:
+        self.struck.append((time.monotonic(), fault))
         match fault:
             case CameraFault.DEATH:
                 await self._source.restart(away=0.2)
@@ -156,11 +159,18 @@ async def test_pictures_are_back_soon_after_random_faults_none_twice_or_late_and
             await system.suffer(fault)
             await asyncio.sleep(random.uniform(0.2, 1.5))
 
+        # What is seen from here on may be recorded or not.
+        shown = list(system.viewers[0].shown)
         await system.recordings.command("stop_recording")
         files = await system.recordings.numbers(tmp_path)
-        lost = longest_loss(system.viewers[0].shown, {number for file in files for number in file})
+        lost, lost_at = longest_loss(shown, {number for file in files for number in file})
         print(system.told())
-        print(f"{sum(map(len, files))} pictures in {len(files)} recordings; at most {lost:.2f} s lost at a stretch")
+        before = ", ".join(
+            f"{fault.value} {lost_at - at:.1f} s" for at, fault in system.struck if 0 <= lost_at - at < 10
+        )
+        print(
+            f"{sum(map(len, files))} pictures in {len(files)} recordings; at most {lost:.2f} s lost at a stretch, after: {before}"
+        )
         for viewer in system.viewers:
             check_order(viewer)
         every = [each for times in system.times.values() for each in times]

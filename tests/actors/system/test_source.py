@@ -159,6 +159,14 @@ async def test_however_often_it_failed_the_pause_is_never_longer_than_the_longes
             assert kept.runs >= runs
 
 
+async def test_a_source_that_hung_has_waited_already_and_is_restarted_at_once_however_often_it_did() -> None:
+    async with Kept(forever, silence=3.0, longest_pause=3.0) as kept:
+        await kept.clock.advance(3.25 * 20)
+
+        # A pause of its own, of 1.5 s on average, would leave about 15.
+        assert kept.runs >= 20
+
+
 async def test_failures_in_a_row_are_logged_ever_more_seldom(caplog: pytest.LogCaptureFixture) -> None:
     async def fails(beat: Beat, clock: ManualClock) -> None:
         raise OSError
