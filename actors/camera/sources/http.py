@@ -13,11 +13,14 @@ from actors.camera.sources.http_client import ReadDeadline, ask
 from actors.camera.sources.jpeg import complete_jpeg
 from actors.camera.sources.multipart import MultipartSplitter
 from actors.camera.sources.network import login_refused, unavailable
+from actors.camera.sources.playlist import is_hls
 from actors.camera.sources.source import Grabbed, Packet, SourceUnavailable
 from actors.camera.sources.stream import PATIENCE, NetworkStreamSource
 from actors.camera.sources.tls import TlsTrust
 
 _CHUNK = 256 * 1024
+# So much of an answer says whether it is a playlist.
+_BEGINNING = 64
 # Pictures that came at once and wait to be grabbed; of more the oldest is dropped, since its time is over.
 _WAITING = 3
 
@@ -64,8 +67,9 @@ class HttpSource:
         if head.get_content_maintype() == "multipart" and boundary:
             self._splitter = MultipartSplitter(boundary)
             return
+        hls = self._is_hls()
         self.close()
-        self._stream = NetworkStreamSource("http", self._url, self._host, self._silence, trust=self._trust)
+        self._stream = NetworkStreamSource("http", self._url, self._host, self._silence, trust=self._trust, hls=hls)
         # Both requests together take no longer than one may, so that the reason comes before the supervision ends the call.
         self._stream.open(max(self._deadline.left(), self._patience / 4))
 
@@ -105,6 +109,15 @@ class HttpSource:
             if not data:
                 raise SourceUnavailable(f"{self._host} ended the stream")
             self._waiting.extend((time.time() * 1000.0, part) for part in self._splitter.feed(data))
+
+    def _is_hls(self) -> bool:
+        """Whether the answer is a playlist of HLS. Raises SourceUnavailable for lists of other kinds."""
+        try:
+            return is_hls(self._response.read1(_BEGINNING))
+        except (OSError, http.client.HTTPException) as fault:
+            raise unavailable(self._host, fault, self._patience) from None
+        except ValueError as other:
+            raise SourceUnavailable(f"{self._host} sends {other}, which is not read") from None
 
     def _refused(self, code: int) -> SourceUnavailable:
         match code:

@@ -13,7 +13,7 @@ import io
 import socket
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -159,7 +159,7 @@ class _DigestLogin(_OneLogin, urllib.request.HTTPDigestAuthHandler):
         return digest, lambda secret, text: digest(f"{secret}:{text}")
 
 
-def ask(url: str, deadline: ReadDeadline, trust: TlsTrust) -> Any:
+def ask(url: str, deadline: ReadDeadline, trust: TlsTrust, headers: Mapping[str, str] = {}) -> Any:
     """Asks for a URL and gives the answer, of which the head has come. Raises what urllib raises.
 
     The server is reached directly, whatever proxies the environment names; nothing but HTTP is followed.
@@ -181,4 +181,6 @@ def ask(url: str, deadline: ReadDeadline, trust: TlsTrust) -> Any:
         urllib.request.UnknownHandler(),
     ):
         opener.add_handler(handler)
-    return opener.open(urllib.request.Request(plain, headers={"User-Agent": "callboard"}), timeout=deadline.left())
+    return opener.open(
+        urllib.request.Request(plain, headers={"User-Agent": "callboard", **headers}), timeout=deadline.left()
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +66,13 @@ class MediaReader:
         timeout: tuple[float, float] | None = None,
         packets: bool = True,
         lossy: bool = False,
+        format: str | None = None,
+        io_open: Callable[[str, int, dict[str, str]], Any] | None = None,
     ) -> None:
-        """Of a `lossy` way each packet of H.264 is decoded, too: FFmpeg tells of a packet that is not whole in no other way."""
-        self._container: Any = av.open(url, options=dict(options), timeout=timeout)
+        """`io_open` opens the URL and what it names in place of FFmpeg; `format` is FFmpeg's name for what it is.
+
+        Of a `lossy` way each packet of H.264 is decoded, too: FFmpeg tells of a packet that is not whole in no other way."""
+        self._container: Any = av.open(url, format=format, options=dict(options), timeout=timeout, io_open=io_open)
         try:
             self._stream = self._best()
             self.period = 1.0 / float(self._stream.average_rate or USUAL_FPS)

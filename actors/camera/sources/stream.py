@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from actors.camera.sources.media import FAULTS, MediaReader
 from actors.camera.sources.network import CaptureClock, unavailable
+from actors.camera.sources.playlist import PLAYLIST_OPTIONS, PlaylistFiles
 from actors.camera.sources.source import Grabbed, SourceUnavailable
 from actors.camera.sources.tls import TlsTrust
 
@@ -35,12 +36,17 @@ class NetworkStreamSource:
         silence: float,
         transport: str | None = None,
         trust: TlsTrust = TlsTrust(),  # noqa: B008 - frozen
+        hls: bool = False,
     ) -> None:
-        """`host` stands for the URL in what viewers may read; `silence` is in seconds, `transport` "tcp" or "udp"."""
+        """`host` stands for the URL in what viewers may read; `silence` is in seconds, `transport` "tcp" or "udp".
+
+        `hls` says that the URL gives a playlist of HLS.
+        """
         self.kind = kind
         self._url, self._host = url, host
         self._patience = silence * PATIENCE
         self._transport, self._trust = transport, trust
+        self._files = PlaylistFiles(self._patience, trust) if hls else None
         self._login = urlsplit(url).username is not None
         self._reader: MediaReader | None = None
         self._clock = CaptureClock()
@@ -59,6 +65,8 @@ class NetworkStreamSource:
                 self._options(),
                 (within or self._patience, self._patience),
                 lossy=self._transport == "udp",
+                format="hls" if self._files is not None else None,
+                io_open=self._files.open if self._files is not None else None,
             )
         except FAULTS as fault:
             raise unavailable(self._host, self._cause(fault), self._patience, self._login) from None
@@ -90,6 +98,8 @@ class NetworkStreamSource:
         if self._reader is not None:
             self._reader.close()
         self._reader = None
+        if self._files is not None:
+            self._files.close()
 
     def _cause(self, fault: BaseException) -> BaseException:
         """What is wrong with the certificate, where it is that: FFmpeg says of it only that it could not read."""
@@ -110,4 +120,6 @@ class NetworkStreamSource:
                 "protocol_whitelist": "rtsp,rtsps,rtp,tcp,udp,tls,crypto",
                 **trust,
             }
+        if self._files is not None:
+            return PLAYLIST_OPTIONS
         return {"rw_timeout": microseconds, "protocol_whitelist": "http,https,tcp,tls,crypto", **trust}
