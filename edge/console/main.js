@@ -37,7 +37,7 @@ if (location.pathname === "/" && MOVED[location.hash]) history.replaceState(null
 
 // What the frame and its lists need. The place of the events asks for all of them, while it is open.
 const client = connect(location.origin, { types: [...new Set([...STATES, ...OUTPUT.keys()])], last: HISTORY, token: sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT) });
-const store = new Store(() => client.clock.now());
+const store = new Store();
 setClock(() => client.clock.now());
 
 /** What happened before the history begins: the latest state of everything, as lists; and what of it this page may see. */
@@ -56,25 +56,15 @@ async function loadSnapshots() {
   ]);
 }
 
-let leftAt = 0;
 let draining = false;
 client.on("*", (event) => store.take(event));
 client.onNotice(({ control, reason }) => {
-  if (control === "gap") store.note("Events are missing here: they were no longer kept when this page came back for them.", "bad");
   if (control === "bye") draining = /shutdown|drain/.test(String(reason));
   if (control === "ready") draining = false;
 });
 client.onState((state) => {
   store.connect(state);
-  const { phase, transport, reason } = state;
-  if (phase === "live") {
-    if (leftAt) store.note(`Connected again by ${transport} after ${((Date.now() - leftAt) / 1000).toFixed(1)} s, resumed where it broke off.`);
-    leftAt = 0;
-    loadSnapshots();
-  } else if ((phase === "waiting" || phase === "offline") && !leftAt && client.stats.connections) {
-    leftAt = Date.now();
-    store.note(`Connection lost: ${reason}.`, "warn");
-  }
+  if (state.phase === "live") loadSnapshots();
 });
 
 const mount = (id) => document.getElementById(id);

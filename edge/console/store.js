@@ -1,5 +1,5 @@
 /**
- * Turns events into what the page shows: runs, alerts, cameras, renders, and the stream itself.
+ * Turns events into what the page shows: runs, alerts, cameras and renders.
  *
  * Views watch a topic and are told at most once per picture drawn, however many events arrived meanwhile.
  */
@@ -10,8 +10,7 @@ import { explain } from "./standing.js";
 // Written by the server, from its catalogue of event types.
 import { OUTCOMES, OUTPUT, RUN_DOMAINS } from "./types.js";
 
-// What one browser tab keeps: enough to scroll and search, and a few MB at most.
-const KEPT_EVENTS = 2_000;
+// What one browser tab keeps: a few MB at most.
 const KEPT_RUNS = 200;
 const KEPT_ALERTS = 100;
 const ALERT_STATES = new Set(["firing", "acknowledged", "snoozed", "dismissed", "resolved"]);
@@ -44,9 +43,6 @@ export class Store {
   alerts = new Map();
   cameras = new Map();
   octanes = new Map();
-  events = [];
-  types = new Map();
-  arrived = 0;
   /** What `/me` says of this page's token; null until it is known. */
   rights = null;
   /** What is known of each camera, in parts: `{ state, statistics, controls, recording }`. */
@@ -58,16 +54,8 @@ export class Store {
   #watchers = new Map();
   #changed = new Set();
   #drawing = 0;
-  #rate = new Array(60).fill(0);
-  #second = 0;
-  #now;
 
-  /** `now` gives the server's time in ms. */
-  constructor(now = Date.now) {
-    this.#now = now;
-  }
-
-  /** Calls `view` before the next picture whenever `topic` changed: runs, alerts, cameras, octanes, events. Returns what ends it. */
+  /** Calls `view` before the next picture whenever `topic` changed: runs, alerts, cameras, octanes, or events, where only their situation changes. Returns what ends it. */
   watch(topic, view) {
     if (!this.#watchers.has(topic)) this.#watchers.set(topic, []);
     this.#watchers.get(topic).push(view);
@@ -125,7 +113,6 @@ export class Store {
   take(event) {
     const data = event.data ?? {};
     const [domain, token = ""] = String(event.subject).split(".");
-    this.#keep({ kind: "event", event, at: Date.parse(event.timestamp), domain });
     if (domain === "camera") {
       if (CAMERA_PARTS.has(event.event_type)) this.#camera(unescapeToken(token), { [event.event_type]: data });
     } else if (domain === "octane") {
@@ -137,11 +124,6 @@ export class Store {
       const output = outputOf(event);
       if (output) this.#line(`${domain}.${token}`, { ...output, id: event.id, at: event.timestamp });
     }
-  }
-
-  /** A note in the stream that is no event: a gap, a reconnect. */
-  note(text, tone = "info") {
-    this.#keep({ kind: "note", text, tone, at: Date.now(), domain: "note" });
   }
 
   /** What the server holds, for who joins late. An event that is newer than it stands. */
@@ -172,41 +154,6 @@ export class Store {
     run.recalled = !unread;
     run.unread = unread;
     this.touch("runs");
-  }
-
-  /** Events in each of the last 60 full seconds, and how many a second over the last five. */
-  rate() {
-    this.#roll();
-    const past = this.#rate.slice(0, -1);
-    return { history: past, perSecond: past.slice(-5).reduce((sum, count) => sum + count, 0) / 5 };
-  }
-
-  #keep(entry) {
-    entry.number = this.arrived;
-    this.arrived += 1;
-    if (entry.kind === "event") {
-      const type = entry.event.event_type;
-      this.types.set(type, (this.types.get(type) ?? 0) + 1);
-      // Counted where it was born: history that is read again is no burst of today.
-      const second = this.#roll();
-      const slot = Math.min(59, 59 - second + Math.floor(entry.at / 1000));
-      if (slot >= 0) this.#rate[slot] += 1;
-    }
-    this.events.push(entry);
-    // A quarter more than kept, cut at once: a shift per event would cost as much as all the rest.
-    if (this.events.length > KEPT_EVENTS * 1.25) this.events.splice(0, this.events.length - KEPT_EVENTS);
-    this.touch("events");
-  }
-
-  #roll() {
-    const second = Math.floor(this.#now() / 1000);
-    const passed = Math.min(60, second - this.#second);
-    this.#second = second;
-    for (let step = 0; step < passed; step += 1) {
-      this.#rate.shift();
-      this.#rate.push(0);
-    }
-    return second;
   }
 
   /** `parts`: state, statistics, controls, recording, or some of them. Each is whole: what a newer one leaves out is so no more. */

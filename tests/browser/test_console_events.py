@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.async_api import Route
 
 from tests.axe import serious
 from tests.browser.conftest import Tab
@@ -118,6 +119,31 @@ async def test_a_search_says_how_far_it_has_looked(tab: Tab, running_callboard: 
     await tab.until(f"() => ({numbers(run)})().join() === '1'")
     await tab.page.wait_for_selector("#stream .foot >> text=/1 found in [\\d,]+ events, /")
     assert "q=needle" in tab.page.url
+
+
+async def test_a_list_that_moves_while_it_is_opened_anew_reads_from_its_new_place(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await publish(running_callboard.url, f"job.{run}.output", *({"n": n, "line": run} for n in range(40)))
+    await open_console(tab, running_callboard.url)
+    await tab.until("() => callboard.events?.log.live && !callboard.events.log.busy.back")
+    held, moved = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        held.set()
+        await moved.wait()
+        await route.continue_()
+
+    await tab.page.route("**/events?cursor=now*", hold)
+    await tab.page.fill("#stream input[name=q]", run)
+    await asyncio.wait_for(held.wait(), PATIENCE)
+    await tab.page.evaluate("document.querySelector('#stream .scroll').dispatchEvent(new Event('scroll'))")
+    moved.set()
+
+    await tab.until(f"() => ({numbers(run)})().length === 40")
+    assert await tab.page.evaluate(numbers(run)) == list(range(40))
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 40, "line": run})
+    await tab.until(f"() => ({DRAWN})().at(-1) === 40")
 
 
 async def test_the_demo_s_statistics_are_muted_until_they_are_asked_for(

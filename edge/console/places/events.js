@@ -281,6 +281,8 @@ class EventsView {
   }
 
   #moved() {
+    // The list that was emptied has moved, and nobody's hand.
+    if (this.log.opening) return;
     this.#stuck = this.log.live && this.rows.atFoot;
     if (this.#stuck) this.#unseen = 0;
     const { top, element, height } = this.rows;

@@ -36,6 +36,8 @@ export class EventLog {
   newest = 0;
   /** Whether the list ends where the stream ends now. */
   live = false;
+  /** Whether it is not known yet where a list that was just opened begins. */
+  opening = false;
   /** How many events a text search has looked at. */
   searched = 0;
 
@@ -65,11 +67,14 @@ export class EventLog {
     this.entries = [];
     this.searched = 0;
     this.#span = NARROW;
-    this.#busy = { back: false, ahead: false };
     this.live = false;
+    // Until the place is known nothing is read: `from` and `to` are still those of the list before.
+    this.#busy = { back: true, ahead: true };
+    this.opening = true;
     try {
       await this.#place(since);
       if (turn !== this.#turn) return;
+      this.#placed();
       this.from = this.to = sequence ?? (since ? this.from : this.newest);
       this.floor = onward ? this.from + 1 : this.first;
       this.live = !since && sequence === null;
@@ -77,8 +82,15 @@ export class EventLog {
       if (!this.live) await this.ahead();
       await this.back();
     } catch (fault) {
-      if (turn === this.#turn) this.#told("fault", fault);
+      if (turn !== this.#turn) return;
+      this.#placed();
+      this.#told("fault", fault);
     }
+  }
+
+  #placed() {
+    this.#busy = { back: false, ahead: false };
+    this.opening = false;
   }
 
   /** Finds where the stream begins and ends, and the sequence before a time. */
