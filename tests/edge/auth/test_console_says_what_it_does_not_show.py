@@ -26,7 +26,9 @@ NOTHING = {
 # What a view shows in the place of its list, and beside its heading.
 SHOWN = """(id) => {
   const panel = document.getElementById(id);
-  const lesson = panel.querySelector(".lesson:not([hidden])");
+  // What another part of the view has hidden is not said.
+  const hidden = (each) => each.closest("[hidden]") && panel.contains(each.closest("[hidden]"));
+  const lesson = [...panel.querySelectorAll(".lesson")].find((each) => !hidden(each));
   const heads = ".heading .badge:not([hidden]), .place-heading .badges .badge:not([hidden])";
   const badges = [...panel.querySelectorAll(heads)].map((badge) => badge.textContent).filter(Boolean);
   return { text: lesson?.innerText ?? "", kind: lesson?.dataset.kind ?? "", badges };
@@ -60,6 +62,9 @@ async def test_without_a_token_every_view_says_that_one_is_needed(tab: Tab, secu
 
         for view, what in VIEWS.items():
             said = await until(tab, view, "denied")
+            # The login view stands in the place of all of them.
+            assert "This server shows events to people with a token" in await tab.page.inner_text(".gate")
+            assert await tab.page.is_hidden("main")
             assert f"No {what} are shown without a valid token" in said["text"]
             assert "not shown" in said["badges"]
             unlike_nothing(said, view)
