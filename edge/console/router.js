@@ -2,18 +2,27 @@
 
 import { PLACES, addressOf, parseAddress } from "./places.js";
 
-const loaded = new Map();
+// The stylesheets of places, by address: `{ link, loaded }`.
+const sheets = new Map();
+let applied = [];
 
-/** Adds a place's stylesheet once, and waits until it applies. */
+/** Adds a place's stylesheet once, and waits until it is loaded. */
 function styled(address) {
-  if (!loaded.has(address)) {
+  if (!sheets.has(address)) {
     const link = document.createElement("link");
     link.rel = "stylesheet";
     link.href = address;
-    loaded.set(address, new Promise((resolve) => (link.onload = link.onerror = resolve)));
+    const loaded = new Promise((resolve) => (link.onload = link.onerror = resolve)).then(() => applyOnly(applied));
+    sheets.set(address, { link, loaded });
     document.head.append(link);
   }
-  return loaded.get(address);
+  return sheets.get(address).loaded;
+}
+
+/** Switches the stylesheets of all other places off: two places may give different looks to one class name. */
+function applyOnly(addresses) {
+  applied = addresses;
+  for (const [address, { link }] of sheets) if (link.sheet) link.sheet.disabled = !applied.includes(address);
 }
 
 export class Router {
@@ -91,6 +100,7 @@ export class Router {
       // Somebody has gone on meanwhile.
       if (turn !== this.#turn) return;
       this.#close();
+      applyOnly(made.styles ?? []);
       const view = made.open(this.#context, params);
       this.#open = { place, view, params };
       this.#outlet.replaceChildren(view.element);

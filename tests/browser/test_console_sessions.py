@@ -150,6 +150,23 @@ async def test_a_session_that_is_not_there_is_said_to_be_missing(tab: Tab, runni
     assert await serious(tab.page) == []
 
 
+async def test_the_stylesheets_of_other_places_leave_a_session_s_page_as_it_is(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await made(running_callboard.url, name=f"Plain {run}")
+    await open_console(tab, running_callboard.url, "renders")
+    await tab.page.wait_for_selector("#render")
+
+    await tab.page.click("nav >> text=Sessions")
+    await tab.page.click(f"text=Plain {run}")
+
+    await tab.page.wait_for_selector("#sessions .settings-list")
+    # The drawer of a render has the class name of a session's settings.
+    assert await tab.page.evaluate("[...document.styleSheets].some(({ href }) => href?.endsWith('octane.css'))")
+    assert await tab.page.evaluate("getComputedStyle(document.querySelector('.settings')).position") == "static"
+    await tab.page.click("button[aria-label=Test]", trial=True)
+
+
 @pytest.mark.parametrize("width", [1440, 1024, 390])
 async def test_no_view_of_a_session_reaches_beyond_the_screen(
     tab: Tab, running_callboard: RunningCallboard, run: str, width: int
