@@ -56,6 +56,8 @@ class Row {
 
 export class RowList {
   #rows = [];
+  #followed = null;
+  #room = 0;
   current = null;
 
   /** `entries()` are what is shown; `choose(entry)` is called where one is opened; `moved()` when the reader has scrolled. */
@@ -67,6 +69,10 @@ export class RowList {
     this.marked = null;
     this.height = 24;
     this.element.addEventListener("scroll", () => {
+      // That the list follows its end is no move of the reader's, and is drawn already.
+      const own = this.#followed === this.element.scrollTop;
+      this.#followed = null;
+      if (own) return;
       this.draw();
       moved();
     }, { passive: true });
@@ -77,6 +83,7 @@ export class RowList {
     this.list.addEventListener("focusin", ({ target }) => target.matches("button.event") && (this.current = target.parentElement.entry));
     this.list.addEventListener("keydown", (press) => this.#key(press));
     new ResizeObserver(() => {
+      this.#room = this.element.clientHeight;
       this.height = matchMedia("(max-width: 720px)").matches ? 58 : 24;
       this.draw();
     }).observe(this.element);
@@ -91,13 +98,13 @@ export class RowList {
     return Math.floor(this.element.scrollTop / this.height);
   }
 
-  /** Places rows where they are seen. */
-  draw() {
+  /** Places rows where they are seen, from `y` (px) on. */
+  draw(y = this.element.scrollTop) {
     const entries = this.entries();
-    const { element, list, height } = this;
+    const { list, height } = this;
     list.style.height = `${entries.length * height}px`;
-    const from = Math.max(0, Math.floor(element.scrollTop / height) - BESIDE);
-    const to = Math.min(entries.length, Math.ceil((element.scrollTop + element.clientHeight) / height) + BESIDE);
+    const from = Math.max(0, Math.floor(y / height) - BESIDE);
+    const to = Math.min(entries.length, Math.ceil((y + this.#room) / height) + BESIDE);
     while (this.#rows.length < to - from) {
       const row = new Row();
       this.#rows.push(row);
@@ -113,21 +120,25 @@ export class RowList {
       row.draw(entry, index, height, entry === this.chosen, entry.event === this.marked && this.marked !== null);
       row.button.tabIndex = entry === this.current ? 0 : -1;
     }
-    this.#reachable(entries);
+    this.#reachable(entries[Math.floor(y / height)]);
   }
 
   // One stop for the tab key; from there the arrows go from event to event.
-  #reachable(entries) {
+  #reachable(top) {
     const shown = this.#rows.filter(({ element }) => !element.hidden);
     if (shown.some(({ button }) => button.tabIndex === 0)) return;
-    const first = shown.find(({ element }) => element.entry === entries[this.top]) ?? shown.find(({ element }) => element.entry.event);
+    const first = shown.find(({ element }) => element.entry === top) ?? shown.find(({ element }) => element.entry.event);
     if (first) first.button.tabIndex = 0;
   }
 
+  /** Goes to the end. Rows are placed before the list is moved, so that the browser lays it out once. */
   foot() {
-    this.list.style.height = `${this.entries().length * this.height}px`;
-    this.element.scrollTop = this.element.scrollHeight;
-    this.draw();
+    const y = Math.max(0, this.entries().length * this.height - this.#room);
+    this.draw(y);
+    this.element.scrollTop = y;
+    this.#followed = this.element.scrollTop;
+    // The list has another size than it was seen with: it is laid out again when that is known.
+    if (this.#followed !== y) this.draw();
   }
 
   /** Keeps what is seen where it is, after `count` rows were added (or, negative, cut off) above it. */
