@@ -41,7 +41,14 @@ class Difference:
     want: Any
     have: Any
 
+    @property
+    def is_optional(self) -> bool:
+        """Whether a stream is missing that need not be there."""
+        return self.field == "*" and self.stream in OPTIONAL
+
     def __str__(self) -> str:
+        if self.is_optional:
+            return f"{self.stream}: missing (optional: without it cameras cannot record)"
         if self.field == "*":
             return f"{self.stream}: missing"
         return f"{self.stream}.{self.field}: {self.have!r} should be {self.want!r}"

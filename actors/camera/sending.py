@@ -96,8 +96,7 @@ class PictureSender:
         whole = self._send(picture)
         # Of H.264 nothing is sent again, so the body need not be kept.
         self._last[rung] = picture if rung.independent else EncodedPicture(rung, picture.header, b"")
-        for tap in [tap for tap in self._taps if tap.rung == rung]:
-            tap.show(picture)
+        self._show_taps(picture)
         return whole
 
     def has_sent(self, rung: Rung) -> bool:
@@ -108,11 +107,17 @@ class PictureSender:
         """Sends the last picture of a rung once more, marked as a repeat, at most once a second; of H.264 nothing."""
         last = self._last.get(rung)
         if last is not None and rung.independent and self._ctx.now() - self._sent[rung] >= REPEAT_EVERY:
-            self._send(EncodedPicture(rung, {**last.header, "fresh": False}, last.body))
+            repeated = EncodedPicture(rung, {**last.header, "fresh": False}, last.body)
+            self._send(repeated)
+            self._show_taps(repeated)
 
     def forget(self, rung: Rung) -> None:
         """Lets go of the last picture of a rung that nobody watches."""
         self._last.pop(rung, None)
+
+    def _show_taps(self, picture: EncodedPicture) -> None:
+        for tap in [tap for tap in self._taps if tap.rung == picture.rung]:
+            tap.show(picture)
 
     def _send(self, picture: EncodedPicture) -> bool:
         rung, ctx = picture.rung, self._ctx

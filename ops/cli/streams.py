@@ -20,7 +20,8 @@ PAUSE = 0.5
 def run_streams(settings: Settings, what: str, *, patience: float = 0.0, json: bool) -> int:
     """Prints the differences, mends them (`apply`), or waits for somebody else to (`wait`); raises BrokerError.
 
-    Exit code 1 where something is left to be done. NATS itself, too, is waited for as long as `patience` lasts.
+    Exit code 1 where something is left to be done; a stream that is missing and optional is told only.
+    NATS itself, too, is waited for as long as `patience` lasts.
     """
     configure_quiet(settings.log)
     found = run_interruptibly(
@@ -29,7 +30,11 @@ def run_streams(settings: Settings, what: str, *, patience: float = 0.0, json: b
     if json:
         print(
             jsonlib.dumps(
-                [{"stream": d.stream, "field": d.field, "want": d.want, "have": d.have} for d in found], default=str
+                [
+                    {"stream": d.stream, "field": d.field, "want": d.want, "have": d.have, "optional": d.is_optional}
+                    for d in found
+                ],
+                default=str,
             )
         )
     elif not found:
@@ -37,7 +42,7 @@ def run_streams(settings: Settings, what: str, *, patience: float = 0.0, json: b
     else:
         for difference in found:
             print(_mended(difference) if what == "apply" else str(difference))
-    return 0 if what == "apply" or not found else 1
+    return 0 if what == "apply" or all(difference.is_optional for difference in found) else 1
 
 
 async def _compare(settings: Settings, apply: bool, patience: float) -> list[Difference]:

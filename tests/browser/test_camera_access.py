@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import expect
 
 from tests.axe import serious
 from tests.browser.conftest import Tab
 from tests.browser.test_camera_view import BADGE, CONTROLS, STAGE, Actor, open_viewer, tell
 from tests.e2e.tree import RunningCallboard, running_tree
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 SINCE = "2026-11-27T00:00:00Z"
 PHONE = {"width": 390, "height": 844}
@@ -23,8 +27,8 @@ LOOKS = pytest.mark.parametrize("look", ["dark", "phone"])
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def callboard(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCallboard]:
-    """A Callboard with a small simulated camera."""
-    size = {"CAMERA_WIDTH": "320", "CAMERA_HEIGHT": "240", "CAMERA_FPS": "10"}
+    """A Callboard with a small simulated camera that records always."""
+    size = {"CAMERA_WIDTH": "320", "CAMERA_HEIGHT": "240", "CAMERA_FPS": "10", "CAMERA_RECORD": "always"}
     tree = running_tree(tmp_path_factory.mktemp("access"), "--only", "edge,camera", **size)
     running = await asyncio.to_thread(tree.__enter__)
     yield running
@@ -98,12 +102,19 @@ async def test_a_recording_that_goes_on_that_is_played_and_that_may_be_deleted(
 ) -> None:
     await dressed(tab, look)
     await open_viewer(tab, callboard.url)
-    await tab.page.click("#camera [aria-label='Record']")
-    await tab.until("() => /[2-9] s/.test(document.querySelector('#camera .running:not([hidden])')?.textContent)")
+    await tab.until("() => /^always/.test(document.querySelector('#camera .running:not([hidden])')?.textContent)")
+    await tab.until(
+        "() => /deleted when room runs short/.test(document.querySelector('.recordings .playing').textContent)"
+    )
+    await check(tab, "recording always")
+    await tab.page.click("#camera [aria-label='Record, and keep it']")
+    await tab.until("() => /^[2-9] s/.test(document.querySelector('#camera .running:not([hidden])')?.textContent)")
     await check(tab, "recording")
 
     await tab.page.click("#camera [aria-label='Stop recording']")
-    await tab.until("() => document.querySelectorAll('#camera .segment:not(.open)').length > 0")
+    await tab.until("() => document.querySelectorAll('#camera .segment:not(.open):not(.overwritable)').length > 0")
+    await tab.until("() => document.querySelectorAll('#camera .segment.overwritable').length > 0")
+    await tab.until("() => /^always/.test(document.querySelector('#camera .running:not([hidden])')?.textContent)")
     await tab.page.focus("#camera .track")
     await tab.page.keyboard.press("PageUp")
     await tab.until("() => document.querySelector('video.playback').currentTime > 0.3")
@@ -120,7 +131,7 @@ async def test_a_camera_that_failed_is_idle_or_is_gone(
     await dressed(tab, look)
     camera = f"zz-{entity}"
     await tell(callboard.url, camera, "state", {"status": "failed", "reason": "no such device", "since": SINCE})
-    await tab.page.goto(callboard.url)
+    await tab.page.goto(f"{callboard.url}/console/cameras")
     choice = f"#camera [aria-label='Which camera'] option[value='{camera}']"
     await tab.page.wait_for_selector(choice, state="attached")
     await tab.page.select_option("#camera [aria-label='Which camera']", camera)
@@ -128,8 +139,12 @@ async def test_a_camera_that_failed_is_idle_or_is_gone(
     await check(tab, "failed")
 
     for status, word in (("idle", "Idle"), ("gone", "Gone")):
-        await tell(callboard.url, camera, "state", {"status": status, "reason": "clip.mp4 has ended", "since": SINCE})
+        fault = "recordings hold 2048 of 2048 MiB" if status == "idle" else None
+        state = {"status": status, "reason": "clip.mp4 has ended", "since": SINCE, "recording_fault": fault}
+        await tell(callboard.url, camera, "state", state)
         await tab.until(BADGE, word)
+        halted = tab.page.locator("#camera .halted", has_text="cannot record: recordings hold 2048 of 2048 MiB.")
+        await expect(halted).to_be_visible(visible=fault is not None)
         await check(tab, status)
 
 

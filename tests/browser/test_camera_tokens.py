@@ -71,7 +71,7 @@ async def opened(browser: Browser, url: str, proof: str) -> AsyncIterator[tuple[
     tab.page.on("pageerror", tab.failed)
     tab.page.on("request", lambda request: addresses.append(request.url))
     tab.page.on("websocket", lambda socket: addresses.append(socket.url))
-    await tab.page.goto(f"{url}/#token={proof}")
+    await tab.page.goto(f"{url}/console/cameras#token={proof}")
     yield tab, addresses
     await context.close()
 

@@ -141,7 +141,8 @@ class StillsKeeper:
             entry.lost += 1
             return
         assert self._shelf is not None
-        at, size = float(picture.header["time"]), len(picture.body)
+        # A picture that is not fresh is what the camera shows now: its source lives and has given nothing else since.
+        at, size = float(picture.header["time"]) if picture.header["fresh"] else entry.ended, len(picture.body)
         entry.width, entry.height = picture.header["width"], picture.header["height"]
         entry.source, entry.simulated = picture.header.get("source"), bool(picture.header.get("simulated"))
         piece = RecordedPiece(n=entry.frames + 1, at=self._size, size=size, time=at, until=at, frames=entry.frames + 1)
@@ -158,11 +159,11 @@ class StillsKeeper:
         self._size += size
 
     async def _picture(self) -> EncodedPicture | None:
-        """One picture in full size; the camera is woken for it where it sleeps."""
+        """One picture in full size; the camera is woken for it where it sleeps. None where the source gives none."""
         taken: asyncio.Future[EncodedPicture] = asyncio.get_running_loop().create_future()
 
         def take(picture: EncodedPicture) -> None:
-            if not taken.done() and picture.header.get("fresh", True):
+            if not taken.done():
                 taken.set_result(picture)
 
         release = self._output.tap(JPEG, take)

@@ -17,8 +17,9 @@ export function filterBar(fields, changed) {
   const tell = () => {
     clearTimeout(typing);
     typing = null;
+    // The place was left before the pause that ends typing.
+    if (!element.isConnected) return;
     const values = read();
-    // A field that was typed in says so once more when it is left.
     if (JSON.stringify(values) === told) return;
     told = JSON.stringify(values);
     changed(values);
@@ -58,7 +59,7 @@ function control(field, inputs, tell, later) {
     return h("label.time-field", {}, h("span", {}, label), input);
   }
   const search = kind === "search";
-  const input = h("input", { type: search ? "search" : "text", name, placeholder, "aria-label": label, title: label, autocomplete: "off", spellcheck: "false", oninput: later, onchange: tell });
+  const input = h("input", { type: search ? "search" : "text", name, placeholder, "aria-label": label, title: label, autocomplete: "off", spellcheck: "false", oninput: later });
   inputs.set(name, input);
   return h(wide ? "label.search.wide" : "label.search", {}, icon(search ? "search" : "sliders"), input);
 }

@@ -1,8 +1,7 @@
 /** A table whose rows are updated in place: what stands still keeps its focus. Arrows go from row to row, Enter opens one. */
 
 import { h, say, show } from "../dom.js";
-
-const same = (a, b) => a.length === b.length && a.every((each, at) => each === b[at]);
+import { arrange, unpressed } from "./arrange.js";
 
 /**
  * `columns` are `{ name, title, cell(row) -> text or element, sort?(row) -> value, narrow?, end? }`: `narrow` ones are left out on a
@@ -61,7 +60,7 @@ export function table({ label, columns, key, href = null, onopen = null }) {
     });
   };
 
-  const draw = () => {
+  const draw = unpressed(() => {
     const shown = sorting ? [...rows].sort((a, b) => order(sorting.column.sort(a), sorting.column.sort(b)) * sorting.way) : rows;
     const lines = shown.map((row) => {
       const name = key(row);
@@ -70,14 +69,12 @@ export function table({ label, columns, key, href = null, onopen = null }) {
       fill(line, row);
       return line;
     });
-    const held = document.activeElement;
-    if (!same([...body.children], lines)) body.replaceChildren(...lines);
-    if (body.contains(held) && document.activeElement !== held) held.focus();
+    arrange(body, lines);
     const kept = new Set(lines);
     for (const [name, line] of known) if (!kept.has(line)) known.delete(name);
     if (!lines.some((line) => line.tabIndex === 0) && lines[0]) lines[0].tabIndex = 0;
     show(element, lines.length > 0);
-  };
+  });
 
   body.addEventListener("focusin", ({ target }) => {
     const line = target.closest("tr");

@@ -104,7 +104,7 @@ async def _streams(broker: Broker, settings: Settings) -> list[CheckResult]:
     try:
         found = await provisioning.diff(broker.connection, settings.topology)
         # A missing stream that need not be there has a line of its own.
-        absent = {each.stream for each in found if each.field == "*" and each.stream in topology.OPTIONAL}
+        absent = {each.stream for each in found if each.is_optional}
         differences = [each for each in found if each.stream not in absent]
     except RouterError as fault:
         # What is refused is told once, at the end.

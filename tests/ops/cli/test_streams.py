@@ -37,6 +37,22 @@ async def test_differences_are_told_then_mended_then_gone(server: str) -> None:
     assert after.stdout == "all streams are as they should be\n"
 
 
+async def test_a_server_without_room_for_recordings_lacks_only_what_is_optional(tmp_path: Path) -> None:
+    # All but RECORDINGS take 3.2 GiB.
+    embedded = EmbeddedServer(EmbeddedSettings(data_dir=tmp_path, port=free_port(), max_file="4GB"))
+    await embedded.start()
+    try:
+        applied = await asyncio.to_thread(callboard, "streams", "apply", NATS_URL=embedded.url)
+        after = await asyncio.to_thread(callboard, "streams", "diff", NATS_URL=embedded.url)
+        listed = await asyncio.to_thread(callboard, "streams", "diff", "--json", NATS_URL=embedded.url)
+    finally:
+        await embedded.stop()
+
+    assert (applied.returncode, after.returncode, listed.returncode) == (0, 0, 0)
+    assert after.stdout == "RECORDINGS: missing (optional: without it cameras cannot record)\n"
+    assert [(each["stream"], each["optional"]) for each in json.loads(listed.stdout)] == [("RECORDINGS", True)]
+
+
 async def test_a_setting_that_was_changed_is_a_difference(server: str) -> None:
     await asyncio.to_thread(callboard, "streams", "apply", NATS_URL=server)
 

@@ -60,7 +60,8 @@ async function askSnooze(now) {
 
 /**
  * What can be done to alerts, for a list or a page. `done(alert)` is called with the server's answer, `redraw()` where only what became of
- * something is to be shown; `comment()` gives what is kept in the history. Returns `buttons(alert)`.
+ * something is to be shown; `comment()` gives what is kept in the history. Returns `buttons(alert)`, whose `answer(alert)` is what the
+ * alert's buttons say of the last thing done to it.
  */
 export function alertActions({ client, now }, { done, redraw, comment = () => "" }) {
   // What became of the last thing that somebody did, where the alert does not show it.
@@ -92,12 +93,13 @@ export function alertActions({ client, now }, { done, redraw, comment = () => ""
     const body = await askSnooze(now());
     if (body) act(alert, "snooze", body);
   };
-  return (alert) => {
+  const answerOf = (alert) => (answer?.id === alert.alert ? answer : null);
+  const buttons = (alert) => {
     if (!alert.alert) return null;
     const offered = Object.entries(ACTIONS).filter(([, { states }]) => states.includes(alert.state));
     if (!offered.length) return null;
     const button = (what, label, onclick, picture = null) => h("button.quiet", { type: "button", dataset: { action: what, alert: alert.alert }, onclick }, picture && icon(picture), h("span", {}, label));
-    const shown = answer?.id === alert.alert ? answer : null;
+    const shown = answerOf(alert);
     return h("div.actions", {},
       ...offers(alert, give),
       ...offered.flatMap(([what, { label, body }]) => [
@@ -106,4 +108,5 @@ export function alertActions({ client, now }, { done, redraw, comment = () => ""
       ]),
       shown && h(shown.refused ? "span.refused" : "span.answer", { role: "status" }, shown.text));
   };
+  return Object.assign(buttons, { answer: answerOf });
 }

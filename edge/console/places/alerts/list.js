@@ -2,6 +2,7 @@
 
 import { h, icon, show } from "../../dom.js";
 import { moment } from "../../format.js";
+import { arrange, unpressed } from "../../parts/arrange.js";
 import { filterBar } from "../../parts/filters.js";
 import { nothing } from "../../parts/states.js";
 import { time } from "../../parts/time.js";
@@ -105,13 +106,28 @@ export function list(context, params) {
 
   const buttons = alertActions(context, { done: (changed) => store.load("alerts", [changed]), redraw: () => draw() });
 
-  const draw = () => {
+  const lines = new Map();
+  const nameOf = ({ alert, rule, key }) => alert ?? `${rule} ${key}`;
+  /** The row of an alert: made anew only where it has something else to say, so that it keeps its focus and is announced once. */
+  const line = (alert) => {
+    const says = JSON.stringify([alert, buttons.answer(alert)]);
+    const known = lines.get(nameOf(alert));
+    if (known?.says === says) return known.element;
+    // A person may be on its title or on one of its buttons.
+    const held = known?.element.contains(document.activeElement) ? document.activeElement : null;
+    const element = row(alert, buttons, addressOf);
+    if (known?.element.isConnected) known.element.replaceWith(element);
+    if (held) element.querySelector(held.dataset.action ? `button[data-action="${held.dataset.action}"]` : ".title a")?.focus({ preventScroll: true });
+    lines.set(nameOf(alert), { says, element });
+    return element;
+  };
+
+  const draw = unpressed(() => {
     const alerts = all();
     const shown = ordered(alerts.filter((alert) => fits(alert, filters.values)));
-    // The buttons are made anew, and a person may be on one of them.
-    const { action, alert: held } = document.activeElement?.dataset ?? {};
-    rows.replaceChildren(...shown.map((alert) => row(alert, buttons, addressOf)));
-    if (action) rows.querySelector(`button[data-action="${action}"][data-alert="${CSS.escape(held ?? "")}"]`)?.focus();
+    arrange(rows, shown.map(line));
+    const drawn = new Set(shown.map(nameOf));
+    for (const name of lines.keys()) if (!drawn.has(name)) lines.delete(name);
     const active = alerts.filter((alert) => !alert.resolved);
     const firing = ordered(active.filter((alert) => alert.state === "firing"));
     const worst = firing[0] && (SEVERITIES[firing[0].severity] ?? SEVERITIES.info)[0];
@@ -123,7 +139,7 @@ export function list(context, params) {
     show(unfit, alerts.length > 0 && !shown.length);
     show(rows, shown.length > 0);
     show(more, Boolean(next));
-  };
+  });
   head.badges.append(count, empty.badge);
   const ends = [store.watch("alerts", draw), client.onState(({ phase }) => phase === "live" && read(null))];
   read(null);

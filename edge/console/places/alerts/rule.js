@@ -8,7 +8,7 @@ import { heading } from "../../parts/toolbar.js";
 import { rebadge } from "../../views/panel.js";
 import { remove, sendText } from "./api.js";
 import { ruleEditor } from "./editor.js";
-import { healthBadge } from "./rules.js";
+import { healthBadge, settling } from "./rules.js";
 import { backtestCard, testCard } from "./trials.js";
 
 const TEMPLATE = `name: hot
@@ -21,6 +21,10 @@ for: 2m
 actions:
   - {label: Runbook, url: "https://example.com/runbooks/hot"}
 `;
+
+// Between two looks at a rule that is not in force: just changed, or for longer (ms).
+const SOON = 1_000;
+const LATER = 10_000;
 
 // What a rule need not say.
 const SELF_EVIDENT = { enabled: true, for: 0, lateness: 0, threshold: { count: 1, within: 60 } };
@@ -78,8 +82,10 @@ export function rule(context, { path: [, name = ""] }) {
     backtest.element, h("div.column", {}, testCard(context, () => editor.text), kept));
   let stored = null;
   let was = "";
+  // The version that the text in the editor is of: a change names it, so that nobody's newer one is overwritten.
+  let base = null;
   let timer = null;
-  let looks = 10;
+  let closed = false;
 
   const of = (file) => file?.source === "file";
   const tell = () => {
@@ -89,12 +95,12 @@ export function rule(context, { path: [, name = ""] }) {
 
   const draw = (found) => {
     stored = found;
-    const text = healthBadge(found);
+    const text = healthBadge(found, context.now());
     rebadge(health, text.textContent, text.className.replace("badge ", ""));
     show(health, true);
     say(note, of(found)
       ? "It stands in the rules file of the alerts actor and is changed there, not here. Its text can be tried, and saved under another name by “New rule”."
-      : found.reason ? sentence(found.reason) : `Version ${found.version}${found.by ? `, by ${found.by}` : ""}.`);
+      : found.reason && !settling(found, context.now()) ? sentence(found.reason) : `Version ${found.version}${found.by ? `, by ${found.by}` : ""}.`);
     say(toggle.firstElementChild, found.enabled ? "Disable" : "Enable");
     for (const each of [toggle, discard, save]) show(each, !of(found));
     show(whole, true);
@@ -126,16 +132,20 @@ export function rule(context, { path: [, name = ""] }) {
     try {
       const found = await client.get(path);
       const text = readable(found.text ?? written(found.rule ?? {}));
-      if (over || stored === null) {
+      if (closed) return;
+      const edited = stored !== null && editor.text !== was;
+      if (!edited) base = found.version;
+      if (over || stored === null || (!edited && text !== was)) {
+        base = found.version;
         was = text;
         load(text);
         fault.replaceChildren();
         show(again, false);
       }
       draw(found);
-      // What was changed a moment ago is in force within a second or two.
+      // What was changed a moment ago is in force within a second or two; what is not may be, once somebody mends the rules file.
       clearTimeout(timer);
-      if (found.enabled && found.in_force === false && (looks -= 1) > 0) timer = setTimeout(read, 1_000);
+      if (found.enabled && !found.in_force) timer = setTimeout(look, settling(found, context.now()) ? SOON : LATER);
       await readVersions();
     } catch (problem) {
       if (stored) return;
@@ -143,19 +153,25 @@ export function rule(context, { path: [, name = ""] }) {
     }
   };
 
+  function look() {
+    if (document.hidden) timer = setTimeout(look, LATER);
+    else read();
+  }
+
   const keep = async () => {
     save.disabled = true;
     fault.replaceChildren();
     const text = editor.text;
     try {
-      const found = anew ? await sendText(context, "POST", "/rules", text) : await sendText(context, "PUT", path, text, stored.version);
+      const found = anew ? await sendText(context, "POST", "/rules", text) : await sendText(context, "PUT", path, text, base);
       was = text;
+      base = found.version;
       toast(anew ? `The rule ${found.name} is in force within a second.` : `Saved as version ${found.version}; in force within a second.`);
       if (anew) return navigate(addressOf("alerts", ["rules", found.name]), { replace: true });
       draw({ ...found, in_force: found.in_force ?? true });
       readVersions();
       // What is in force is told a moment later.
-      timer = setTimeout(read, 1_500);
+      timer = setTimeout(look, 1_500);
     } catch (problem) {
       refuse(problem);
     }
@@ -163,10 +179,11 @@ export function rule(context, { path: [, name = ""] }) {
   };
   const change = async (what) => {
     try {
-      await client.post(`${path}/${what}`, {}, { headers: { "If-Match": `"${stored.version}"` } });
+      const found = await client.post(`${path}/${what}`, {}, { headers: { "If-Match": `"${base}"` } });
+      base = found.version;
       toast(what === "enable" ? `${name} is enabled.` : `${name} is disabled, and its alerts are resolved.`);
       await read();
-      timer = setTimeout(read, 1_500);
+      timer = setTimeout(look, 1_500);
     } catch (problem) {
       refuse(problem);
     }
@@ -174,7 +191,7 @@ export function rule(context, { path: [, name = ""] }) {
   const drop = async () => {
     if (!(await confirm(`Delete the rule ${name}?`, { text: "Its alerts are resolved. Its versions are gone with it.", action: "Delete", danger: true }))) return;
     try {
-      await remove(context, path, stored.version);
+      await remove(context, path, base);
       toast(`The rule ${name} is deleted.`);
       navigate(addressOf("alerts", ["rules"]), { replace: true });
     } catch (problem) {
@@ -197,6 +214,7 @@ export function rule(context, { path: [, name = ""] }) {
     element: h("section.page.alert-place", { id: "alerts" }, head.element, outside, whole),
     title: `${anew ? "New rule" : name} · Rules`,
     close() {
+      closed = true;
       end?.();
       clearTimeout(timer);
       editor.close();

@@ -1,6 +1,7 @@
 /** Lists the rules with their health: whether each is in force, and why not. */
 
 import { h, icon, show } from "../../dom.js";
+import { moment } from "../../format.js";
 import { filterBar } from "../../parts/filters.js";
 import { faulty, loading, nothing } from "../../parts/states.js";
 import { table } from "../../parts/table.js";
@@ -13,16 +14,24 @@ import { tabs } from "./tabs.js";
 // The server's largest page, and as many as are listed.
 const PAGE = 1_000;
 
-/** A rule's health as a badge: in force, disabled, not in force, or not known. */
-export function healthBadge({ enabled, in_force: inForce, reason }) {
+// The alerts actor reads a rule that was changed within a second; a busy one needs longer (ms).
+const SETTLES = 15_000;
+
+/** Whether a rule was changed so recently that the alerts actor may not have read it yet; `now` in ms. */
+export const settling = ({ enabled, in_force: inForce, updated }, now) => enabled && inForce === false && now - moment(updated) < SETTLES;
+
+/** A rule's health as a badge: in force, about to be, disabled, not in force, or not known. */
+export function healthBadge(rule, now = Date.now()) {
+  const { enabled, in_force: inForce, reason } = rule;
   if (inForce) return badge("in force", "ok");
   if (!enabled) return badge("disabled", "quiet", reason);
+  if (settling(rule, now)) return badge("takes effect", "info", "The alerts actor reads it within a second or two.");
   return inForce === null ? badge("not known", "warn", "No alerts actor answers.") : badge("not in force", "bad", reason);
 }
 
 const COLUMNS = [
   { name: "name", title: "Rule", cell: ({ name }) => name, sort: ({ name }) => name },
-  { name: "health", title: "Health", cell: healthBadge, sort: ({ in_force: inForce, enabled }) => (inForce ? 2 : enabled ? 0 : 1) },
+  { name: "health", title: "Health", cell: (rule) => healthBadge(rule), sort: ({ in_force: inForce, enabled }) => (inForce ? 2 : enabled ? 0 : 1) },
   { name: "severity", title: "Severity", cell: ({ rule }) => (rule ? badge(rule.severity, (SEVERITIES[rule.severity] ?? SEVERITIES.info)[0]) : "–"), sort: ({ rule }) => rule?.severity ?? "" },
   { name: "source", title: "From", cell: ({ source }) => (source === "file" ? "rules file" : "API"), sort: ({ source }) => source, narrow: true },
   { name: "events", title: "Events", cell: ({ rule }) => (rule?.subjects ?? []).join(", ") || "–", narrow: true },
@@ -65,7 +74,7 @@ export function rules(context, params) {
     const shown = known.filter((each) => (!health || Boolean(each.in_force) === (health === "in_force"))
       && `${each.name} ${each.text ?? ""} ${JSON.stringify(each.rule ?? {})}`.toLowerCase().includes(q.toLowerCase()));
     rows.set(shown);
-    const bad = known.filter(({ in_force: inForce, enabled }) => !inForce && enabled).length;
+    const bad = known.filter((each) => !each.in_force && each.enabled && !settling(each, context.now())).length;
     rebadge(count, bad ? `${bad} not in force` : `${known.filter((each) => each.in_force).length} in force`, bad ? "bad" : "ok");
     show(count, known.length > 0);
     state.replaceChildren(...(shown.length ? [] : [known.length

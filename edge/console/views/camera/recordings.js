@@ -11,13 +11,26 @@ import { recordingAt, timeline } from "./timeline.js";
 const REREAD = 30_000;
 const TICK = 1_000;
 
-/** A recording as the server lists it, for the timeline: `{ id, label, begin, end, open, bytes }` with times in ms. */
+/** A recording as the server lists it, for the timeline: `{ id, label, begin, end, open, bytes, continuous, overwritable }` with times in ms. */
 export function entryOf(item, now) {
   const begin = momentOf(item.began) ?? now;
   const open = item.status === "recording";
   // One that was interrupted has no end of its own.
   const end = open ? now : momentOf(item.ended) ?? begin + (item.duration ?? 0) * 1_000;
-  return { id: String(item.id), label: item.label ?? "", status: item.status, begin, end: Math.max(begin, end), open, bytes: item.bytes ?? Number.NaN };
+  return { id: String(item.id), label: item.label ?? "", status: item.status, begin, end: Math.max(begin, end), open, bytes: item.bytes ?? Number.NaN, continuous: Boolean(item.continuous), overwritable: Boolean(item.overwritable) };
+}
+
+/** What a recording's kind means to who looks for it: whether it stays. */
+function staying({ continuous, overwritable }) {
+  if (overwritable) return "continuous, deleted when room runs short";
+  return continuous ? "continuous" : "";
+}
+
+/** How many recordings there are, and how many of them do not stay. */
+function counted(list) {
+  if (!list.length) return "No recording yet";
+  const passing = list.filter(({ overwritable }) => overwritable).length;
+  return `${list.length} ${list.length === 1 ? "recording" : "recordings"}${passing ? `, ${passing === list.length ? "" : `${passing} `}deleted when room runs short` : ""}`;
 }
 
 /**
@@ -33,6 +46,9 @@ export function recordings(view) {
   let told = "";
   let timer = null;
   const fault = faultLine();
+  // Why a camera that records always does not.
+  const halted = h("p.halted", { role: "alert", hidden: true });
+  let reason = "";
   const video = h("video.playback", { hidden: true, playsinline: true, tabindex: "-1", "aria-label": "Recording" });
   video.muted = true;
   const line = timeline({ seek: (moment, toward = 0) => seek(moment, toward), live: () => live(), step: (to) => step(to), toggle: () => toggle() });
@@ -52,7 +68,7 @@ export function recordings(view) {
       h("button.quiet", { type: "button", autofocus: true, onclick: () => confirmation.close() }, "Keep")));
   confirmation.addEventListener("click", (event) => event.target === confirmation && confirmation.close());
   const element = h("section.recordings", { hidden: true, "aria-label": "Recordings" },
-    h("div.recordings-bar", {}, text, line.choice, before, pause, after, download, remove, back), line.element, fault.element, confirmation);
+    h("div.recordings-bar", {}, text, line.choice, before, pause, after, download, remove, back), halted, line.element, fault.element, confirmation);
 
   const now = () => client.clock.now();
   const momentPlayed = () => (played ? Math.min(played.end, played.begin + video.currentTime * 1_000) : null);
@@ -147,9 +163,12 @@ export function recordings(view) {
 
   function tick() {
     const moment = momentPlayed();
-    const shown = known && (list.length > 0 || view.records());
-    show(element, shown);
-    if (!shown) return;
+    const listed = known && (list.length > 0 || view.records());
+    show(element, listed || Boolean(reason));
+    say(halted, reason && `${view.records() ? "Nothing is recorded" : "The camera cannot record"}: ${reason}. It is tried again by itself.`);
+    show(halted, Boolean(reason));
+    for (const part of [line.element, line.choice, text]) show(part, listed);
+    if (!listed) return;
     const time = now();
     line.tell(list.map((each) => ({ ...each, end: each.open ? time : each.end, chosen: each.id === played?.id })), time, moment);
     for (const part of [pause, download, back]) show(part, Boolean(played));
@@ -163,10 +182,10 @@ export function recordings(view) {
       pause.replaceChildren(icon(video.paused ? "play" : "pause"));
     }
     if (played) {
-      say(text, `${clock(moment).slice(0, 8)}, ${duration(video.currentTime)} of ${duration((played.end - played.begin) / 1_000)}${played.label ? `, ${played.label}` : ""}`);
+      say(text, `${clock(moment).slice(0, 8)}, ${duration(video.currentTime)} of ${duration((played.end - played.begin) / 1_000)}${[played.label, staying(played)].filter(Boolean).map((each) => `, ${each}`).join("")}`);
       say(question, `${new Date(played.begin).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" })}, ${duration((played.end - played.begin) / 1_000)}${Number.isFinite(played.bytes) ? `, ${bytes(played.bytes)}` : ""}. It cannot be had back.`);
     } else {
-      say(text, list.length ? `${list.length} ${list.length === 1 ? "recording" : "recordings"}` : "No recording yet");
+      say(text, counted(list));
     }
     text.setAttribute("aria-live", played ? "off" : "polite");
   }
@@ -194,11 +213,16 @@ export function recordings(view) {
       camera = id;
       list = [];
       known = false;
+      reason = "";
       clearInterval(timer);
       timer = setInterval(() => !document.hidden && read(), REREAD);
     },
     /** Reads the list anew where the camera says that its recording changed. */
-    tell({ recording }) {
+    tell({ recording, recording_fault: cause }) {
+      if (reason !== (cause ?? "")) {
+        reason = cause ?? "";
+        tick();
+      }
       const next = JSON.stringify([camera, view.records(), recording?.status, recording?.id]);
       if (told !== next) read();
       told = next;

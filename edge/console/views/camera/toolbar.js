@@ -60,12 +60,15 @@ export function cameraToolbar(view) {
   const press = (button, pressed) => button.setAttribute("aria-pressed", String(Boolean(pressed)));
   const tell = (device, now) => {
     const told = runningOf(device);
-    recording = told !== null;
-    record.become(recording ? { label: "Stop recording", picture: "stop", command: "stop_recording" } : { label: "Record", picture: "record", command: "start_recording" });
+    // One that somebody asked for takes the place of the continuous recording, which need not be stopped first.
+    const continuous = Boolean(told?.continuous);
+    recording = told !== null && !continuous;
+    record.become(recording ? { label: "Stop recording", picture: "stop", command: "stop_recording" } : { label: continuous ? "Record, and keep it" : "Record", picture: "record", command: "start_recording" });
     press(record, recording);
-    show(running, recording);
+    show(running, told !== null);
     const since = momentOf(told?.since ?? told?.began);
-    if (recording) say(running, since === null ? "recording" : duration(Math.max(0, now - since) / 1_000));
+    if (told) say(running, [continuous && "always", since === null ? !continuous && "recording" : duration(Math.max(0, now - since) / 1_000)].filter(Boolean).join(" "));
+    running.title = continuous ? "The camera records always. A recording that is started here takes its place, and is not deleted when room runs short." : "";
     press(region, view.tool() === "region");
     press(fit, framing.fitted);
   };

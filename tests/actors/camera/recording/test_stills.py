@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import time
 from io import BytesIO
@@ -14,7 +16,8 @@ from PIL import Image
 from actors.camera.actor import Camera
 from actors.camera.settings import CameraSettings
 from actors.camera.sources.source import Packet
-from tests.actors.camera.packets import PacketSource
+from router.cluster.leases import Leases, view_key
+from tests.actors.camera.packets import PacketSource, jpeg
 from tests.actors.camera.recording.recorded import SMALL, camera_on
 from tests.servers import serving_small
 from tests.waiting import eventually
@@ -39,6 +42,41 @@ async def test_stills_are_kept_at_an_interval_and_stay_readable(nats_server: str
         assert entry.frames >= 3 and all(each is not None and each.body[:2] == b"\xff\xd8" for each in kept)
         times = [each.piece.time for each in kept if each is not None]
         assert all(300 < later - earlier < 5000 for earlier, later in itertools.pairwise(times)), times
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("watched", [False, True])
+async def test_stills_of_a_scene_that_stands_still_are_kept(nats_server: str, entity: str, watched: bool) -> None:
+    body = jpeg(320, 240)
+    captured: list[float] = []
+
+    def grab(seq: int) -> Packet:
+        captured.append(time.time() * 1000)
+        return Packet("jpeg", body, captured[0], 320, 240)
+
+    def make() -> Camera:
+        return Camera(CameraSettings(source="http://camera/", fps=10.0), lambda address, settings: PacketSource(grab))
+
+    async with camera_on(nats_server, entity, make=make) as camera, contextlib.AsyncExitStack() as viewers:
+        if watched:
+            holding = Leases(camera.broker.connection).hold(view_key("camera", entity, "s1"), 5)
+            viewers.callback(asyncio.ensure_future(holding).cancel)
+            await eventually(lambda: len(captured) > 5)
+        await camera.ask("keep_stills", every=0.5)
+
+        async def three():  # type: ignore[no-untyped-def]
+            (entry,) = await camera.files()
+            return await camera.frames(entry) >= 3
+
+        await eventually(three)
+        await camera.ask("stop_stills")
+
+        (entry,) = await camera.files()
+        kept = [await camera.recordings.still(entry, n) for n in range(1, entry.frames + 1)]
+        times = [each.piece.time for each in kept if each is not None]
+        assert entry.lost == 0 and {each.body for each in kept if each is not None} == {body}
+        # Each says when the camera showed it, not since when the scene stands still.
+        assert all(later - earlier > 300 for earlier, later in itertools.pairwise(times)), times
 
 
 @pytest.mark.slow
