@@ -150,12 +150,13 @@ async def test_who_may_only_look_gets_no_buttons_that_would_be_refused(
         assert await serious(tab.page) == []
 
 
-async def test_without_a_token_the_page_says_so_and_with_a_wrong_one_too(
+async def test_without_a_token_the_page_asks_for_one_and_with_one_for_something_else_it_says_so(
     browser: Browser, callboard: RunningCallboard
 ) -> None:
     async with opened(browser, callboard.url, "") as (tab, _):
-        await tab.page.wait_for_selector("#camera >> text=No cameras are shown without a valid token")
+        await tab.page.wait_for_selector(".login >> text=This server shows events to people with a token.")
 
+        assert await tab.page.is_hidden("#camera")
         assert await serious(tab.page) == []
     async with opened(browser, callboard.url, token(read=["agent.>"])) as (tab, _):
         await tab.page.wait_for_selector("#camera >> text=Your token may not read cameras")

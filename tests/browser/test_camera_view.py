@@ -18,7 +18,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 STAGE = "#camera .stage"
-BADGE = "(word) => document.querySelector('#camera .badge').textContent === word"
+BADGE = "(word) => document.querySelector('#camera .badge')?.textContent === word"
 FIGURE = """(label) => [...document.querySelectorAll('#camera .all-figures div')]
   .find((row) => row.firstChild.textContent === label)?.lastChild.textContent ?? ''"""
 LOST = {"capture_fps": 15, "drops": {"late": 2, "bad": 1, "encoder": 3, "broker": 0}, "rungs": {}}
