@@ -23,6 +23,7 @@ MESSAGE_CHARACTERS = 200
 LOOKED_AT = 1000
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _NUMBER = r"\d+(?:\.\d+)?"
 _TQDM = re.compile(
     rf"(?P<said>[^|\r\n]*?)(?P<percent>\d{{1,3}})%\|[^|]*\|\s*"
@@ -136,9 +137,13 @@ class OutputLine(NamedTuple):
 class LineReader:
     """Takes one stream's bytes as they come and makes lines of them. Holds one line, at most 8 kB of it."""
 
-    def __init__(self, pytest: bool = False) -> None:
-        """`pytest`: what runs is pytest, whose dots are progress even where nothing else says what they are."""
+    def __init__(self, pytest: bool = False, colours: bool = False) -> None:
+        """`pytest`: what runs is pytest, whose dots are progress even where nothing else says what they are.
+
+        `colours`: they stay in its lines; all else that steers a terminal is taken off.
+        """
         self._pytest = PytestOutput(pytest)
+        self._colours = colours
         self._stage: str | None = None
         self._newest: Progress | None = None
         self._held = bytearray()
@@ -170,6 +175,7 @@ class LineReader:
 
     def _read(self, text: str, partial: bool = False) -> Progress | None:
         """Reads the progress and the stage of a line, or of what there is of it yet; each tells of the other, too."""
+        text = without_escapes(text)
         # Of `test_x.py::test_y PASSED [ 3%` pytest has more to say.
         found = None if partial and "::" in text else read_progress(text, partial=partial)
         if tests := self._pytest.read(text, partial):
@@ -208,15 +214,24 @@ class LineReader:
         self._cut += max(0, len(text) - room)
 
     def _take(self) -> OutputLine:
-        line = OutputLine(_text(self._held), self._cut)
+        line = OutputLine(_text(self._held, self._colours), self._cut)
         self._held.clear()
         self._cut = 0
         self._returned = False
         return line
 
 
-def _text(raw: bytes | bytearray) -> str:
-    """Reads UTF-8, with � for what is none; a character that the 8 kB cut in two is left out; colours are taken off."""
+def without_escapes(text: str) -> str:
+    """A text without what steers a terminal, such as colours."""
+    return _ESCAPES.sub("", text) if "\x1b" in text else text
+
+
+def _colours_only(text: str) -> str:
+    return _ESCAPES.sub(lambda found: found[0] if _COLOUR.fullmatch(found[0]) else "", text)
+
+
+def _text(raw: bytes | bytearray, colours: bool = False) -> str:
+    """Reads UTF-8, with � for what is none; a character that the 8 kB cut in two is left out; colours are taken off, or kept."""
     whole = bytes(raw)
     if len(whole) >= LINE_BYTES:
         for back in range(1, 4):
@@ -225,7 +240,7 @@ def _text(raw: bytes | bytearray) -> str:
                 whole = whole[:-back]
                 break
     text = whole.decode("utf-8", "replace")
-    return _ESCAPES.sub("", text) if "\x1b" in text else text
+    return _colours_only(text) if colours else without_escapes(text)
 
 
 def _length(first: int) -> int:

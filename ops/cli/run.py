@@ -17,9 +17,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import IO
 
-from ops.cli.progress import LineReader
+from ops.cli.ending import ending
+from ops.cli.progress import LineReader, OutputLine, without_escapes
 from ops.cli.pytest_output import runs_pytest
 from ops.cli.spool import Spool
 from ops.environment import child_environment
@@ -44,6 +45,9 @@ STOP_SECONDS = 10.0
 # Half a second between two tries to reach a NATS that was not there.
 RETRY_SECONDS = 0.5
 
+# What programs look at to print colours where no terminal reads them.
+COLOURED = {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"}
+
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 
@@ -53,8 +57,8 @@ _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class CommandProcess:
     """The command as a process. It has a process group of its own, unless it shall read from our terminal."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
-        """Raises OSError where it cannot be started."""
+    def __init__(self, argv: Sequence[str], colours: bool = False) -> None:
+        """`colours`: it is told to print them, though no terminal reads it. Raises OSError where it cannot be started."""
         # A group in the background that reads from the terminal is stopped by it. In ours, a Ctrl-C reaches it anyway.
         self.shares_terminal = _in_foreground()
         self.asked_to_end = False
@@ -67,7 +71,7 @@ class CommandProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                env=child_environment(self._guard.environment),
+                env=child_environment(self._guard.environment | (COLOURED if colours else {})),
                 process_group=None if self.shares_terminal else 0,
                 preexec_fn=end_with_parent(),
             )
@@ -118,9 +122,14 @@ class CommandProcess:
 class OutputStream:
     """Copies one of the command's outputs to ours."""
 
-    def __init__(self, name: str, target: int | None, spool: Spool, pytest: bool = False) -> None:
+    def __init__(
+        self, name: str, target: int | None, spool: Spool, pytest: bool = False, colours: bool = False
+    ) -> None:
         self.name = name
+        # The newest line that is not blank.
+        self.last = ""
         self._pytest = pytest
+        self._colours = colours
         self._target = target
         self._spool = spool
         self._waiting_since: float | None = None
@@ -129,7 +138,7 @@ class OutputStream:
         """Passes bytes on until the end of the stream, and puts its lines into the spool."""
         loop = asyncio.get_running_loop()
         reader, transport = await _connect(pipe)
-        lines = LineReader(self._pytest)
+        lines = LineReader(self._pytest, self._colours)
         try:
             while chunk := await self._read(reader):
                 if self._target is not None:
@@ -141,16 +150,20 @@ class OutputStream:
                 out, progress = lines.feed(chunk)
                 for line in out:
                     await self._spool.room()
-                    self._spool.add(self.name, line)
+                    self._add(line)
                 if progress:
                     self._spool.tell(progress)
         finally:
             transport.close()
             out, progress = lines.end()
             for line in out:
-                self._spool.add(self.name, line)
+                self._add(line)
             if progress:
                 self._spool.tell(progress)
+
+    def _add(self, line: OutputLine) -> None:
+        self.last = without_escapes(line.text).strip() or self.last
+        self._spool.add(self.name, line)
 
     def idle(self, seconds: float) -> bool:
         """Says whether nothing has come for so long."""
@@ -188,6 +201,7 @@ async def run_command(
     name: str | None = None,
     quiet: bool = False,
     json: bool = False,
+    colours: bool = False,
 ) -> int:
     """Runs a command and publishes its events; returns its exit code, 128 + n where signal n ended it.
 
@@ -197,7 +211,7 @@ async def run_command(
     name = name or job
     job = job or new_job(argv)
     run = _run_of(broker, argv, job, domain, name, json)
-    child = _start(argv)
+    child = _start(argv, colours)
     if isinstance(child, int):
         return child
     _say(f"{job} runs; watch it with: callboard tail '{domain}.{escape(job)}.>'")
@@ -208,8 +222,8 @@ async def run_command(
             async with asyncio.TaskGroup() as group:
                 opening = None if opened else group.create_task(_open(broker))
                 async with run:
-                    code = await _follow(run, child, spool, shown=not (quiet or json))
-                    await run.complete(**_ending(code, child.asked_to_end or run.stopped.is_set()))
+                    code, said = await _follow(run, child, spool, not (quiet or json), colours)
+                    await run.complete(**ending(code, child.asked_to_end or run.stopped.is_set(), said))
                 if opening:
                     opening.cancel()
     except* (RunConflict, Unsent) as faults:
@@ -239,10 +253,10 @@ def _run_of(broker: Broker, argv: Sequence[str], job: str, domain: str, name: st
     )
 
 
-def _start(argv: Sequence[str]) -> CommandProcess | int:
+def _start(argv: Sequence[str], colours: bool) -> CommandProcess | int:
     """Starts the command, or says why it cannot be and gives the exit code of a shell for that."""
     try:
-        return CommandProcess(argv)
+        return CommandProcess(argv, colours)
     except (FileNotFoundError, NotADirectoryError):
         _say(f"{argv[0]}: command not found")
         return NOT_FOUND
@@ -251,11 +265,15 @@ def _start(argv: Sequence[str]) -> CommandProcess | int:
         return NOT_EXECUTABLE
 
 
-async def _follow(run: Run, child: CommandProcess, spool: Spool, shown: bool) -> int:
-    """Publishes the command's events until it has ended and all are stored, or NATS takes nothing any more."""
+async def _follow(run: Run, child: CommandProcess, spool: Spool, shown: bool, colours: bool) -> tuple[int, str]:
+    """Publishes the command's events until it has ended and all are stored, or NATS takes nothing any more.
+
+    Returns its exit code and the last line of its errors.
+    """
+    errors = OutputStream("stderr", 2 if shown else None, spool, colours=colours)
     streams = {
-        OutputStream("stdout", 1 if shown else None, spool, child.is_pytest): child.stdout,
-        OutputStream("stderr", 2 if shown else None, spool): child.stderr,
+        OutputStream("stdout", 1 if shown else None, spool, child.is_pytest, colours): child.stdout,
+        errors: child.stderr,
     }
     async with asyncio.TaskGroup() as group:
         relaying = group.create_task(spool.relay(run))
@@ -271,7 +289,7 @@ async def _follow(run: Run, child: CommandProcess, spool: Spool, shown: bool) ->
         spool.close()
         await asyncio.wait({relaying}, timeout=DRAIN_SECONDS)
         relaying.cancel()
-    return code
+    return code, errors.last
 
 
 async def _stop_when_asked(run: Run, child: CommandProcess) -> None:
@@ -301,24 +319,6 @@ def new_job(argv: Sequence[str]) -> str:
     words = [os.path.basename(argv[0]), *argv[1:]]
     slug = re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")[:24].strip("-")
     return f"job-{slug or 'command'}-{secrets.token_hex(2)}"
-
-
-def _ending(code: int, asked: bool) -> dict[str, Any]:
-    """Says how the command ended, as the completion's data."""
-    if code == 0:
-        return {"success": True, "exit_code": 0}
-    more = {"status": "cancelled"} if asked else {}
-    if code > 0:
-        return {"success": False, "exit_code": code, "error": f"exit code {code}", **more}
-    word = _signal_name(-code)
-    return {"success": False, "exit_code": 128 - code, "signal": word, "error": f"killed by {word}", **more}
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _report(run: Run, spool: Spool) -> None:

@@ -44,6 +44,7 @@ class Spool:
         self._number = 0
         self._gap = 0  # dropped since the last line that was said
         self._progress: Progress | None = None
+        self._told: Progress | None = None
         self._closed = False
         self._stalled = False
         self._filled = asyncio.Event()
@@ -68,8 +69,10 @@ class Spool:
         self._filled.set()
 
     def tell(self, progress: Progress) -> None:
-        """Keeps the newest progress."""
-        self._progress = progress
+        """Keeps the newest progress; the same once more, such as that of a line whose end came later, is no news."""
+        if progress == self._told:
+            return
+        self._progress = self._told = progress
         self._filled.set()
 
     async def room(self) -> None:

@@ -303,7 +303,9 @@ async def _verify(client: _WebhookClient, request: WebhookRequest) -> int:
 def _progress(recovery: Mapping[str, Any]) -> str:
     done, total = recovery["sent"] + recovery["skipped"], recovery["total"]
     if total is None:
-        return f"{done:,} so far"
+        # Of a replay only the part of the stream's range is known before its end.
+        share = recovery.get("progress")
+        return f"{done:,} so far" if share is None else f"{bar(share)} {share:4.0%}  {done:,} so far"
     share = done / total if total else 1.0
     return f"{bar(share)} {share:4.0%}  {done:,} of {total:,}"
 

@@ -10,6 +10,7 @@ from ops.settings import Mistakes
 _EXAMPLES = """\
 examples:
   callboard run -- python train.py
+  callboard run --colours -- pytest
   callboard run --job nightly -- rsync -a --info=progress2 photos/ backup/
 """
 
@@ -25,6 +26,9 @@ def declare(parser: Parser) -> None:
     )
     parser.add_argument("--name", metavar="NAME", help="a name for people")
     parser.add_argument("--quiet", action="store_true", help="do not show the command's own output")
+    parser.add_argument(
+        "--colours", action="store_true", help="make the command print colours, and keep them in its lines"
+    )
     parser.add_argument("--json", action="store_true", help="print the events as JSON lines")
     parser.where_nats_is()
 
@@ -59,7 +63,14 @@ def run(given: argparse.Namespace) -> int:
         # Not opened here: the command starts at once, also where NATS is away.
         broker = Broker(settings.broker, "run", settings.topology)
         return await run_command(
-            broker, command, job=given.job, domain=given.domain, name=given.name, quiet=given.quiet, json=given.json
+            broker,
+            command,
+            job=given.job,
+            domain=given.domain,
+            name=given.name,
+            quiet=given.quiet,
+            json=given.json,
+            colours=given.colours,
         )
 
     return run_interruptibly(run_it())

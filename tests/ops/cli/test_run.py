@@ -37,7 +37,7 @@ url, job, mode, *command = sys.argv[1:]
 if mode == "short":
     ops.process.guard.GRACE_SECONDS = 0.3
 broker = Broker(BrokerSettings(url=url, connect_timeout=30), "run")
-sys.exit(asyncio.run(run_command(broker, command, job=job, quiet=mode == "quiet", json=mode == "json")))
+sys.exit(asyncio.run(run_command(broker, command, job=job, quiet=mode == "quiet", json=mode == "json", colours=mode == "colours")))
 """
 
 
@@ -96,7 +96,25 @@ print("eins"); print("zwei", file=sys.stderr); sys.stdout.buffer.write(b"dr\\xff
     assert [line for stream, line in lines if stream == "stderr"] == ["zwei"]
     assert events[-1].type == "completion" and len(only(events, "completion")) == 1
     end = events[-1].data
-    assert (end["success"], end["exit_code"], end["error"]) == (False, 3, "exit code 3") and end["total_time"] > 0
+    assert (end["success"], end["exit_code"], end["error"]) == (False, 3, "exit code 3: zwei") and end["total_time"] > 0
+
+
+async def test_colours_stay_in_the_lines_where_that_is_wanted_and_what_else_steers_a_terminal_does_not(
+    nats_server: str, broker: Broker, entity: str
+) -> None:
+    program = """
+import os, sys
+print("\\x1b[2K\\x1b[1;32m50%\\x1b[0m\\x1b]0;title\\x07", os.environ["FORCE_COLOR"], flush=True)
+print("\\x1b[31mno disk\\x1b[0m", file=sys.stderr); sys.exit(1)
+"""
+
+    await ran(nats_server, entity, *python(program), mode="colours")
+
+    events = await told(broker, entity)
+    lines = {data["stream"]: data["line"] for data in only(events, "output")}
+    assert lines == {"stdout": "\x1b[1;32m50%\x1b[0m 1", "stderr": "\x1b[31mno disk\x1b[0m"}
+    assert [data["progress"] for data in only(events, "progress")] == [0.5]
+    assert events[-1].data["error"] == "exit code 1: no disk"
 
 
 async def test_lines_and_progress_are_told_while_the_command_runs(

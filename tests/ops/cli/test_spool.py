@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ops.cli.progress import OutputLine, Progress
 from ops.cli.spool import BATCH_LINES, Spool
 from router.broker import Broker
 from router.sdk import Run
 from tests.ops.cli.jobs import only, told
+from tests.waiting import eventually
 
 
 async def test_a_spool_that_is_full_drops_the_oldest_and_says_where(broker: Broker, entity: str) -> None:
@@ -27,6 +30,24 @@ async def test_a_spool_that_is_full_drops_the_oldest_and_says_where(broker: Brok
         {"line": "x" * 10, "stream": "stderr", "n": 6, "cut": 7},
     ]
     assert only(events, "progress") == [{"progress": 0.5}]
+
+
+async def test_the_same_progress_is_told_once_however_late_the_end_of_its_line_comes(
+    broker: Broker, entity: str
+) -> None:
+    spool = Spool()
+    async with Run(entity, broker, domain="job") as run, asyncio.TaskGroup() as group:
+        group.create_task(spool.relay(run))
+        for _ in range(2):
+            spool.tell(Progress(0.5))
+
+            async def is_told() -> bool:
+                return bool(only(await told(broker, entity), "progress"))
+
+            await eventually(is_told)
+        spool.close()
+
+    assert only(await told(broker, entity), "progress") == [{"progress": 0.5}]
 
 
 async def test_a_batch_is_bounded(broker: Broker, entity: str) -> None:
