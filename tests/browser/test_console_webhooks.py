@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -122,6 +123,33 @@ async def test_a_stretch_is_replayed_what_failed_is_recovered_and_a_secret_rotat
     assert (await tab.page.text_content("dialog pre.secret") or "").startswith("whsec_")
     await tab.page.click("text=I have it")
     await tab.page.wait_for_selector("text=1 older secret signs")
+
+
+async def test_what_is_kept_is_replayed_to_a_new_endpoint_in_the_browser_alone(
+    tab: Tab, running_callboard: RunningCallboard, box: PostBox, run: str
+) -> None:
+    page, before = tab.page, len(box.ids)
+    await publish(running_callboard.url, f"job.{run}.line", *({"n": n} for n in range(5)))
+    await page.goto(running_callboard.url)
+    await page.click("nav >> text=Webhooks")
+    await page.click("text=New webhook")
+    await page.fill("input[name=webhook_url]", box.url)
+    await page.fill("input[name=subjects]", f"job.{run}.line")
+    await page.click("text=Make the session")
+    await page.click("text=I have it")
+    await page.click("text=Replay the past …")
+    await page.select_option("dialog select[name=which]", "yesterday")
+    yesterday = [await page.input_value(f"dialog input[name={name}]") for name in ("since", "until")]
+    await page.select_option("dialog select[name=which]", "today")
+    await page.fill("dialog input[name=rate]", "5")
+    await page.click("dialog button[type=submit]")
+
+    await page.wait_for_selector(".recovery[data-state=running] >> text=of it done")
+    await page.wait_for_selector(".recovery[data-state=done] >> text=5 of 5 sent")
+    await eventually(lambda: len(box.ids) == before + 5)
+    midnight = datetime.now().astimezone().replace(hour=0, minute=0)
+    assert yesterday == [f"{day:%Y-%m-%dT%H:%M}" for day in (midnight - timedelta(days=1), midnight)]
+    assert tab.complaints == []
 
 
 async def test_endpoints_are_listed_with_how_they_are(

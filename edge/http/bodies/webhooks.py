@@ -162,6 +162,9 @@ class RecoveryAnswer(msgspec.Struct, kw_only=True):
     until: str | None
     rate: float
     total: Annotated[MaybeCount, Meta(description="Null until it is known: for a replay, at its end.")]
+    progress: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="The part that is done; null until it is known.")
+    ]
     sent: Count
     skipped: Annotated[Count, Meta(description="Deliveries whose event is no longer kept.")]
     created: Time

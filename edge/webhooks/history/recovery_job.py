@@ -47,6 +47,15 @@ class Recovery(BackgroundJob, kw_only=True, omit_defaults=True):
     rate: float = DEFAULT_RATE
     total: int | None = None
 
+    @property
+    def progress(self) -> float | None:
+        """The part that is done, from 0 to 1: of the stream's range for a replay, else of the deliveries, None until counted."""
+        if self.state == "done":
+            return 1.0
+        if self.kind == "replay":
+            return (self.after - self.first) / (self.last - self.first) if self.last > self.first else 1.0
+        return min(1.0, (self.sent + self.skipped) / self.total) if self.total else None
+
     def describe(self) -> dict[str, Any]:
         """The recovery as the API shows it."""
         return {
@@ -59,6 +68,7 @@ class Recovery(BackgroundJob, kw_only=True, omit_defaults=True):
             "rate": self.rate,
             # Of a replay it is known only at its end how many of the events the session shows.
             "total": self.total,
+            "progress": self.progress,
             "sent": self.sent,
             # Deliveries whose event is no longer kept.
             "skipped": self.skipped,

@@ -30,8 +30,8 @@ export function asked({ q = "", result = "", status = "" }) {
 
 const keyOf = (attempt) => `${attempt.delivery} ${attempt.attempt} ${attempt.at}`;
 
-/** Returns `{ element, read(), set(values) }`; `changed(values)` is called when the search was changed, `done()` after a resend. */
-export function attemptsView({ api, toast, changed = () => {}, done = () => {} }) {
+/** Returns `{ element, read(), set(values) }`; `changed(values)` is called when the search was changed, `done()` after a resend, `earlier()` to replay the past. */
+export function attemptsView({ api, toast, changed = () => {}, done = () => {}, earlier = null }) {
   const state = h("div.states", {}, loading("the attempts"));
   const list = h("div.attempt-list", { role: "list", "aria-label": "Attempts", hidden: true });
   const more = h("button.quiet", { type: "button", hidden: true, onclick: () => older() }, "Show older ones");
@@ -51,6 +51,21 @@ export function attemptsView({ api, toast, changed = () => {}, done = () => {} }
     changed(bar.values);
     read();
   };
+  // Why there is no row; drawn anew only where that changes, so that a click on its button is not lost.
+  let why = null;
+  const explain = (reason) => {
+    if (why === reason) return;
+    why = reason;
+    state.replaceChildren(...{
+      "": () => [],
+      older: () => [nothing({ icon: "search", title: "No such attempt", text: "None among the newest. Older ones are behind “Show older ones”." })],
+      none: () => [nothing({ icon: "search", title: "No such attempt", text: "None of those that are kept is like that." })],
+      new: () => [nothing({
+        icon: "webhook", title: "Nothing was posted yet", text: "As soon as an event matches, its attempts stand here. Send a test event to see one, or what is already kept.",
+        action: earlier && h("button.quiet", { type: "button", onclick: earlier }, icon("undo"), h("span", {}, "Replay the past …")),
+      })],
+    }[reason]());
+  };
   const draw = () => {
     const rows = attempts.map((attempt) => {
       const key = keyOf(attempt);
@@ -63,9 +78,7 @@ export function attemptsView({ api, toast, changed = () => {}, done = () => {} }
     show(list, rows.length > 0);
     show(more, Boolean(next));
     const filtered = Object.values(bar.values).some(Boolean);
-    state.replaceChildren(...(rows.length ? [] : [filtered
-      ? nothing({ icon: "search", title: "No such attempt", text: next ? "None among the newest. Older ones are behind “Show older ones”." : "None of those that are kept is like that." })
-      : nothing({ icon: "webhook", title: "Nothing was posted yet", text: "As soon as an event matches, its attempts stand here. Send a test event to see one." })]));
+    explain(rows.length ? "" : filtered ? (next ? "older" : "none") : "new");
   };
   const read = async () => {
     const mine = (turn += 1);
@@ -82,6 +95,8 @@ export function attemptsView({ api, toast, changed = () => {}, done = () => {} }
     } catch (fault) {
       if (mine !== turn || (attempts.length && !fault.status)) return;
       show(list, false);
+      if (why === fault.message) return;
+      why = fault.message;
       state.replaceChildren(faulty(fault, "the attempts", { right: "see this session", again: read }));
     }
   };

@@ -36,7 +36,7 @@ export function endpointView({ api, id, toast, now, back = null, tools = () => [
   const head = heading("webhook", id, { back });
   const health = healthView(now);
   const figures = h("div.tiles");
-  const attempts = attemptsView({ api, toast, changed: searched, done: () => polling.again() });
+  const attempts = attemptsView({ api, toast, changed: searched, done: () => polling.again(), earlier: () => recoveries.replay() });
   const recoveries = recoveriesView({ api, toast, now });
   const content = h("div.session-content", {}, loading("the endpoint"));
   attempts.set(search);

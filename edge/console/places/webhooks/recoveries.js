@@ -1,8 +1,9 @@
 /** Sends again: all that failed since a time, or a stretch of the past; and shows how far each of these has come. */
 
 import { h, icon, meter, say, show } from "../../dom.js";
-import { number } from "../../format.js";
+import { number, percent } from "../../format.js";
 import { dialog } from "../../parts/dialog.js";
+import { spanOf } from "../../parts/span.js";
 import { sentence } from "../../parts/states.js";
 import { time } from "../../parts/time.js";
 import { badge } from "../../views/panel.js";
@@ -11,12 +12,13 @@ import { field } from "../sessions/fields.js";
 const STATES = { running: ["Running", "info"], done: ["Done", "ok"], failed: ["Failed", "bad"], cancelled: ["Cancelled", "quiet"] };
 const KINDS = { recover: "What failed is sent again", replay: "A stretch is sent again" };
 const DAY = 86_400_000;
+const STRETCHES = [["day", "The last 24 hours"], ["yesterday", "Yesterday"], ["today", "Today, so far"], ["hour", "The last hour"], ["", "A time of your own"]];
 
 /** A moment as `datetime-local` wants it: in the viewer's zone, without one. */
-const local = (at) => new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+const local = (at) => (at === null ? "" : new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 16));
 const instant = (text) => new Date(text).toISOString();
 
-/** Returns `{ element, read() }`. */
+/** Returns `{ element, read(), replay() }`; `replay` asks for a stretch of the past. */
 export function recoveriesView({ api, toast, now }) {
   const list = h("div");
   const none = h("p.faint", {}, "None in the last week.");
@@ -51,10 +53,16 @@ export function recoveriesView({ api, toast, now }) {
       () => api.recover({ since: instant(since.value), ...(limit.value && { rate: limit.value }) }));
   };
   const replay = () => {
+    const which = field({ name: "which", label: "Which", kind: "select", options: STRETCHES, value: "day" });
     const since = field({ name: "since", label: "From", kind: "datetime-local", value: local(now() - DAY) });
     const until = field({ name: "until", label: "To", kind: "datetime-local", hint: "Left out: now." });
     const limit = rate();
-    order("Replay a stretch", "Every event of that time that this endpoint reads is sent, whether it was sent before or not.", "Replay", [since, until, limit],
+    which.input.addEventListener("change", () => {
+      const span = spanOf(which.value ?? "", now());
+      if (span.since !== null) for (const each of [since, until]) each.set(local(span[each.name]));
+    });
+    for (const each of [since, until]) each.input.addEventListener("input", () => which.set(""));
+    order("Replay a stretch", "Every event of that time that this endpoint reads is sent, whether it was sent before or not.", "Replay", [which, since, until, limit],
       () => api.replay({ since: instant(since.value), ...(until.value && { until: instant(until.value) }), ...(limit.value && { rate: limit.value }) }));
   };
   const row = (job) => {
@@ -76,10 +84,10 @@ export function recoveriesView({ api, toast, now }) {
         element.dataset.state = next.state;
         state.replaceChildren(badge(...(STATES[next.state] ?? [next.state, "quiet"])));
         const skipped = next.skipped ? `, ${number(next.skipped)} no longer kept` : "";
-        said.replaceChildren(`${number(next.sent)}${next.total ? ` of ${number(next.total)}` : ""} sent${skipped}`, next.error ? `: ${next.error}` : "", " · ", time(next.created));
+        said.replaceChildren(`${number(next.sent)}${next.total ? ` of ${number(next.total)}` : ""} sent${skipped}${next.state === "running" && next.progress !== null ? `, ${percent(next.progress)} of it done` : ""}`, next.error ? `: ${next.error}` : "", " · ", time(next.created));
         show(cancel, next.state === "running");
         show(bar.element, next.state === "running");
-        bar.set(next.total ? (next.sent + next.skipped) / next.total : null);
+        bar.set(next.progress);
       },
     };
   };
@@ -97,5 +105,5 @@ export function recoveriesView({ api, toast, now }) {
       h("button.quiet", { type: "button", onclick: recover }, icon("restart"), h("span", {}, "Recover since …")),
       h("button.quiet", { type: "button", onclick: replay }, icon("undo"), h("span", {}, "Replay a stretch …"))),
     none, list));
-  return { element, read };
+  return { element, read, replay };
 }
