@@ -5,6 +5,8 @@ import { clock } from "./format.js";
 
 // A connection that comes back sooner than this is not worth a word (ms).
 const BRIEF = 1_000;
+// How long the first connection may take before the page says that it has none (ms).
+const FIRST = 3_000;
 
 const titles = { connecting: "Reconnecting", waiting: "Reconnecting", offline: "Offline", paused: "Paused", closed: "Disconnected", draining: "The server is restarting", silent: "Offline" };
 
@@ -24,6 +26,7 @@ export function banner(root, client) {
   root.append(icon("alert"), title, text, again);
   let lost = null;
   let seen = false;
+  const opened = Date.now();
 
   return (now) => {
     if (now.kind === "live") {
@@ -32,14 +35,14 @@ export function banner(root, client) {
       return show(root, false);
     }
     // The login view says it.
-    if (!seen || now.kind === "refused" || now.kind === "idle") return show(root, false);
+    if ((!seen && Date.now() - opened < FIRST) || now.kind === "refused" || now.kind === "idle") return show(root, false);
     lost ??= now.since ?? Date.now();
     const brief = (now.kind === "connecting" || now.kind === "waiting") && Date.now() - lost < BRIEF;
     if (brief) return;
     const wait = client.state.retryAt ? Math.max(0, Math.ceil((client.state.retryAt - Date.now()) / 1000)) : 0;
     root.dataset.kind = now.kind;
-    say(title, titles[now.kind] ?? "Not live");
-    say(text, `${now.text ? `${now.text}. ` : ""}What is shown is from ${clock(lost).slice(0, 8)}${wait ? `; it is tried again in ${wait} s` : ""}.`.replace(/^./, (first) => first.toUpperCase()));
+    say(title, !seen && now.kind !== "offline" ? "Not connected yet" : titles[now.kind] ?? "Not live");
+    say(text, `${now.text ? `${now.text}. ` : ""}${seen ? `What is shown is from ${clock(lost).slice(0, 8)}` : "Nothing on this page is live yet"}${wait ? `; it is tried again in ${wait} s` : ""}.`.replace(/^./, (first) => first.toUpperCase()));
     show(again, now.kind !== "paused");
     show(root, true);
   };

@@ -9,6 +9,7 @@ import pytest
 
 from edge.http.system import CONSOLE
 from tests.browser.conftest import Tab, Wire
+from tests.browser.standin import Standin
 from tests.browser.test_console_page import RunningCallboard, open_console, publish, run
 
 __all__ = ["run"]
@@ -154,6 +155,17 @@ async def test_a_server_that_falls_silent_is_said_to_be_offline_within_three_sec
         await tab.page.wait_for_selector("#banner", state="hidden")
         # A slow machine may be slow to draw it.
         assert took < OFFLINE_WITHIN + 1_500, took
+
+
+async def test_a_page_that_has_got_no_connection_yet_says_so(tab: Tab, standin: Standin) -> None:
+    standin.created_status = 503
+    await tab.page.goto(f"{standin.url}/console/runs")
+
+    await tab.page.wait_for_selector("#banner:visible >> text=Nothing on this page is live yet")
+    standin.created_status = 201
+    await tab.page.click("#banner >> text=Try now")
+
+    await tab.page.wait_for_selector("#banner", state="hidden")
 
 
 async def test_two_tabs_read_by_one_connection(tab: Tab, running_callboard: RunningCallboard) -> None:
