@@ -31,6 +31,23 @@ async def test_a_run_that_failed_is_the_first_thing_to_see_and_one_click_away(
     assert (await tab.page.evaluate("location.pathname")) == f"/console/runs/job/{run}"
 
 
+async def test_a_failed_run_and_its_alert_are_one_problem_that_leads_to_the_run(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await open_console(tab, running_callboard.url, "overview")
+
+    await publish(running_callboard.url, f"job.{run}.completion", {"success": False, "error": "no space left"})
+
+    await tab.until("(run) => [...callboard.store.alerts.values()].some(({ entity }) => entity === run)", run)
+    await tab.until("(run) => document.querySelector('.problems').innerText.includes(run)", run)
+    rows = tab.page.locator(".problems li", has_text=run)
+    await tab.until(
+        "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))"
+    )
+    assert await rows.count() == 1
+    assert await rows.locator("a").inner_text() == "Show the run"
+
+
 async def test_the_last_hour_is_plotted_and_what_is_kept_is_said(tab: Tab, running_callboard: RunningCallboard) -> None:
     await open_console(tab, running_callboard.url, "overview")
 

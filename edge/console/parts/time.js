@@ -24,7 +24,8 @@ export function exact(at) {
 
 function tell(element) {
   const at = Number(element.dataset.at);
-  say(element, element.dataset.form === "clock" ? clock(at) : ago(at, now()));
+  const { form } = element.dataset;
+  say(element, form === "clock" ? clock(at) : form === "second" ? clock(at).slice(0, 8) : ago(at, now()));
 }
 
 function refresh() {
@@ -40,7 +41,7 @@ function refresh() {
   }
 }
 
-/** An element for a time (RFC 3339, or a number as `moment` reads them); `form` is "ago" or "clock". */
+/** An element for a time (RFC 3339, or a number as `moment` reads them); `form` is "ago", "clock", or "second" for the clock without milliseconds. */
 export function time(value, form = "ago") {
   const element = h("time.when", { dataset: { form } });
   setTime(element, value);

@@ -8,7 +8,7 @@ import { setTime, time } from "../parts/time.js";
 import { heading } from "../parts/toolbar.js";
 import { PLACES } from "../places.js";
 import { TERMINAL } from "../store.js";
-import { ofAlerts, ofCameras, ofDeadLetters, ofOctanes, ofReadiness, ofRuns, ofStats, ofWebhooks, ranked } from "./overview/problems.js";
+import { ofAlerts, ofCameras, ofDeadLetters, ofOctanes, ofReadiness, ofRuns, ofStats, ofWebhooks, ranked, unsaid } from "./overview/problems.js";
 
 // The samples come every ten seconds (ms).
 const EVERY = 10_000;
@@ -19,6 +19,8 @@ const SHOWN = 8;
 const WEBHOOKS = 20;
 const WAYS = { websocket: "WebSocket", sse: "SSE", polling: "Polling", webhook: "Webhook" };
 const TONES = { websocket: "accent", sse: "ok", polling: "warn", webhook: "violet" };
+
+const byWay = (counts) => Object.entries(counts).filter(([, count]) => count).map(([way, count]) => `${count} ${WAYS[way] ?? way}`).join(", ") || "none";
 
 const running = ({ runs }) => [...runs.values()].filter((run) => !TERMINAL.has(run.status)).length;
 const TILES = [
@@ -181,19 +183,19 @@ class Overview {
     const { store, addressOf, now, client } = this.#context;
     const { readiness, stats, deadletters, webhooks, throughput } = this.#known;
     const placeOf = (name, label, path = []) => (PLACES.some((place) => place.name === name) ? { label, href: addressOf(name, path) } : null);
-    this.problems.set(ranked([
-      ...ofReadiness(readiness), ...ofAlerts(store.alerts.values(), addressOf), ...ofRuns(store.runs.values(), now(), addressOf),
-      ...ofCameras(store.cameras.values(), addressOf), ...ofOctanes(store.octanes.values(), addressOf), ...ofDeadLetters(deadletters, placeOf),
-      ...ofWebhooks(webhooks, placeOf), ...ofStats(stats),
-    ]));
+    const found = [
+      ...ofReadiness(readiness), ...ofRuns(store.runs.values(), now(), addressOf), ...ofCameras(store.cameras.values(), addressOf),
+      ...ofOctanes(store.octanes.values(), addressOf), ...ofDeadLetters(deadletters, placeOf), ...ofWebhooks(webhooks, placeOf), ...ofStats(stats),
+    ];
+    this.problems.set(ranked([...ofAlerts(unsaid(store.alerts.values(), found), addressOf), ...found]));
     const kept = throughput?.stored;
     this.facts.set("Events kept", kept ? `${short(kept.events)} · ${bytes(kept.bytes)}` : "–");
-    this.facts.set("Sessions", stats ? Object.entries(stats.sessions_by_method).filter(([, count]) => count).map(([way, count]) => `${count} ${WAYS[way] ?? way}`).join(", ") || "none" : "–");
-    this.facts.set("Readers now", stats ? Object.entries(stats.readers).map(([way, count]) => `${count} ${WAYS[way] ?? way}`).join(", ") : "–");
+    this.facts.set("Sessions", stats ? byWay(stats.sessions_by_method) : "–");
+    this.facts.set("Readers now", stats ? byWay(stats.readers) : "–");
     this.facts.set("Lag", stats ? `${short(stats.lag_events)} events${stats.lag_events ? `, ${duration(stats.oldest_event_seconds)}` : ""}` : "–", "How far the slowest reader is behind the newest event");
     this.facts.set("Deliveries that failed", stats ? short(stats.events_failed) : "–");
     this.facts.set("Edges", stats ? `${stats.edges}, up ${duration(stats.uptime_seconds)}` : "–");
-    this.facts.set("This page", `${client.state.transport ?? client.state.phase}, ${short(client.stats.events)} events, ${client.stats.gaps} gaps`);
+    this.facts.set("This page", `${WAYS[client.state.transport] ?? client.state.phase}, ${short(client.stats.events)} events, ${client.stats.gaps} gaps`);
   }
 }
 

@@ -14,9 +14,14 @@ const WORDS = {
   cancelled: ["Cancelled", "quiet"],
 };
 const SHOWN_LINES = 40;
+// Steps a second; less would be shown as 0.0.
+export const LEAST_RATE = 0.05;
 
 /** What a status is called, and its tone. */
 export const wordOf = (status) => WORDS[status] ?? [String(status ?? "unknown"), "quiet"];
+
+/** A run's stage and what is said of it, without a line such as "40 %" that says its part again. */
+export const doingOf = ({ stage }, said) => plainText([stage, /^\s*[\d.]+\s*%\s*$/.test(said ?? "") ? "" : said].filter(Boolean).join(" · "));
 
 /** The address of a run's picture at this edge, whatever name its link has for it; null for any other link. */
 export function pictureOf(link) {
@@ -59,7 +64,7 @@ export class RunRow {
     this.name.title = `${run.domain}.${run.run}`;
     rebadge(this.status, word, tone);
     say(this.part, over ? "" : percent(run.progress));
-    say(this.said, plainText([run.stage, over && run.error ? run.error : run.message].filter(Boolean).join(" · ")));
+    say(this.said, doingOf(run, over && run.error ? run.error : run.message));
     say(this.timing, over ? this.#over(run, now) : this.#going(run, now));
     this.bar.set(over ? 1 : run.progress ?? null);
     this.element.dataset.status = word.toLowerCase();
@@ -68,7 +73,7 @@ export class RunRow {
   }
 
   #going(run, now) {
-    const rate = Number.isFinite(run.rate) && run.rate > 0 ? `${short(run.rate)}/s` : "";
+    const rate = run.rate >= LEAST_RATE ? `${short(run.rate)}/s` : "";
     const left = Number.isFinite(run.eta_seconds) ? `${duration(run.eta_seconds)} left` : "";
     return [rate, left || (run.started ? duration((now - run.started) / 1000) : "")].filter(Boolean).join(" · ");
   }

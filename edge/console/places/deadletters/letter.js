@@ -69,7 +69,7 @@ export class Letter {
       ["Destination", letter.destination], ["Attempts", number(letter.attempts)],
       ["First attempt", letter.first && time(letter.first)], ["Last attempt", letter.last && time(letter.last)],
       ["Given up", time(letter.buried)], ["Sent again", letter.redrives ? `${letter.redrives} times, without success` : "not yet"],
-      ["Reported by", letter.source], ["Size", bytes(letter.bytes)],
+      ["Reported by", letter.source !== letter.name && letter.source], ["Size", bytes(letter.bytes)],
       ["Stored at", `${letter.from.stream} ${number(letter.from.sequence)}`],
     ];
     const took = moment(letter.last) - moment(letter.first);

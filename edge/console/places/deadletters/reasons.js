@@ -56,8 +56,11 @@ export function explained(reason) {
   return { title, text, advice };
 }
 
-/** "3 its actor does not run, 1 is too large" of a redrive's counts by reason. */
-export const left = (reasons) => Object.entries(reasons ?? {}).sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${count} ${SKIPPED[reason] ?? explained(reason).title.toLowerCase()}`).join(", ");
+/** "its actor does not run (3), is too large (1)" of a redrive's counts by reason; of a single one the count is said before. */
+export function left(reasons) {
+  const counted = Object.entries(reasons ?? {}).sort((a, b) => b[1] - a[1]);
+  return counted.map(([reason, count]) => `${SKIPPED[reason] ?? explained(reason).title.toLowerCase()}${counted.length > 1 ? ` (${count})` : ""}`).join(", ");
+}
 
 const NAMES = { origin: "from", name: "session or actor", reason: "reason", subject: "subject", event: "event", since: "since", until: "until", text: "with" };
 

@@ -104,7 +104,7 @@ export function jobList(cancel) {
     show(row.bar.element, going);
     const handled = job.sent + job.failed + job.skipped;
     row.bar.set(job.total ? handled / job.total : null);
-    say(row.said, going ? [`${number(handled)}${job.total === null ? "" : ` of ${number(job.total)}`}`, `at most ${short(job.rate)}/s`, Number.isFinite(job.eta) && `${duration(job.eta)} left`, job.skipped + job.failed > 0 && `${left(job.reasons)}`].filter(Boolean).join(" · ") : [job.error && sentence(job.error), outcome(job)].filter(Boolean).join(" "));
+    say(row.said, going ? [`${number(handled)}${job.total === null ? "" : ` of ${number(job.total)}`}`, `at most ${short(job.rate)}/s`, Number.isFinite(job.eta) && `${duration(job.eta)} left`, job.skipped + job.failed > 0 && `${number(job.skipped + job.failed)} stay: ${left(job.reasons)}`].filter(Boolean).join(" · ") : [job.error && sentence(job.error), outcome(job)].filter(Boolean).join(" "));
   };
   return {
     element,

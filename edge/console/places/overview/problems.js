@@ -1,6 +1,7 @@
 /** Finds what is wrong, from what the page knows: what, since when, what to do, and where it is seen. Pure. */
 
 import { moment } from "../../format.js";
+import { explained } from "../deadletters/reasons.js";
 
 const RANK = { bad: 0, warn: 1, info: 2 };
 // A run that failed is a problem of today for so long (ms).
@@ -40,6 +41,21 @@ export function ofAlerts(alerts, addressOf) {
   ));
 }
 
+/** Alerts of the rules that come with the system say what another problem here says with more: that one is shown. */
+const SAME = {
+  run_failed: ({ entity, key }, known) => known.has(`run ${key}`) || [...known].some((each) => each.startsWith("run ") && each.endsWith(`.${entity}`)),
+  webhook_dead_letter: (_, known) => known.has("deadletters"),
+  webhook_disabled: ({ entity }, known) => known.has(`webhook ${entity}`),
+  camera_failed: ({ entity }, known) => known.has(`camera ${entity}`),
+  render_failed: ({ entity }, known) => known.has(`octane ${entity}`),
+};
+
+/** The alerts without those that say what is among the `problems` already. */
+export function unsaid(alerts, problems) {
+  const known = new Set(problems.map(({ key }) => key));
+  return [...alerts].filter((alert) => !SAME[alert.rule]?.(alert, known));
+}
+
 export function ofRuns(runs, now, addressOf) {
   return [...runs].filter(({ status, updated }) => status === "failed" && now - updated < FRESH).sort((a, b) => b.updated - a.updated).slice(0, 5)
     .map((run) => problem("warn", `run ${run.key}`, `${run.name ?? run.run} failed`, String(run.error ?? run.message ?? "It did not say why."), run.updated, { label: "Show the run", href: addressOf("runs", [run.domain, run.run]) }));
@@ -64,14 +80,14 @@ export function ofOctanes(octanes, addressOf) {
 export function ofDeadLetters(summary, placeOf) {
   if (!summary) return [];
   const found = [];
-  const why = Object.entries(summary.by_reason ?? {}).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([reason, count]) => `${count} ${reason.replaceAll("_", " ")}`).join(", ");
+  const why = Object.entries(summary.by_reason ?? {}).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([reason, count]) => `${explained(reason).title} (${count.toLocaleString("en")})`).join(", ");
   if (summary.total) found.push(problem("warn", "deadletters", `${summary.total} ${summary.total === 1 ? "delivery was" : "deliveries were"} given up`, `${why}. Mend the receiver, then send them again.`, moment(summary.oldest) || null, placeOf("deadletters", "Show the dead letters")));
   if (summary.fullness >= FULL) found.push(problem("bad", "deadletters full", "The store of dead letters is nearly full", "When it is full the oldest are dropped. Redrive or purge some."));
   return found;
 }
 
 const BREAKER = {
-  open: ["is not tried just now", "It failed again and again. Its events wait; it is tried again by itself."],
+  open: ["is not tried just now", "It failed again and again; it is tried again by itself."],
   half_open: ["is being tried again", "One delivery goes out; where that succeeds the others follow."],
   disabled: ["is disabled", "Its events wait. Enable it when its receiver works."],
   pending: ["waits for its receiver's consent", "It gets no events until its receiver has agreed."],
@@ -83,7 +99,7 @@ export function ofWebhooks(healths, placeOf) {
     const [word, text] = BREAKER[active === false ? "pending" : state] ?? [];
     if (!word) return [];
     const held = (waiting ?? 0) + (parked ?? 0);
-    const why = [reason && `${reason}.`, text, held ? `${held.toLocaleString("en")} wait.` : ""].filter(Boolean).join(" ");
+    const why = [reason && `${reason}.`, text, held ? `${held.toLocaleString("en")} ${held === 1 ? "event waits" : "events wait"}.` : ""].filter(Boolean).join(" ");
     return [problem("warn", `webhook ${id}`, `The webhook ${name ?? id} ${word}`, why, moment(failing ?? since) || null, placeOf("webhooks", "Show the webhook", [id]))];
   });
 }

@@ -5,6 +5,7 @@ import { duration, number, percent, short } from "../../format.js";
 import { sentence } from "../../parts/states.js";
 import { setTime, time } from "../../parts/time.js";
 import { TERMINAL } from "../../store.js";
+import { LEAST_RATE, doingOf } from "../../views/runs.js";
 import { ansi, plainText } from "./ansi.js";
 import { cost } from "./tree.js";
 
@@ -33,11 +34,13 @@ export function whyCard() {
     if (told === now) return;
     told = now;
     element.classList.toggle("stopped", !failed);
+    // The exit code is said in the line above.
+    const reason = plainText(text).replace(/^exit code \d+(: |$)/, "");
     const code = Number.isFinite(run.exit_code) ? ` with exit code ${run.exit_code}` : "";
     const step = deepest && `The step “${deepest.name}” failed${deepest.error && deepest.error !== run.error ? `: ${sentence(plainText(deepest.error))}` : "."}`;
     element.replaceChildren(
       h("p.line", {}, h("span.mark", {}, icon(failed ? "alert" : "stop")), h("strong", {}, failed ? `It failed${code}` : `It was stopped${code}`), time(run.updated)),
-      h("p.reason", {}, plainText(text)),
+      reason ? h("p.reason", {}, reason) : "",
       step ? h("p", {}, step) : "",
       lines.length ? h("pre.detail-text", { tabindex: 0, "aria-label": "What it said last" }, ...lines.flatMap(({ text: line }) => [...ansi(line), "\n"])) : "");
   };
@@ -72,15 +75,15 @@ export function progressCard() {
     const took = over ? run.duration ?? (run.updated - run.started) / 1000 : (now - run.started) / 1000;
     const { current, total } = run.steps ?? {};
     say(part, percent(run.progress));
-    say(doing, plainText([run.stage, !over && run.message].filter(Boolean).join(" · ")));
+    say(doing, doingOf(run, over ? "" : run.message));
     say(rest, eta !== null ? `${duration(eta)} left` : "");
     bar.set(over && run.status === "completed" ? 1 : run.progress ?? (over ? 0 : null));
     figure("Began", Number.isFinite(run.started) ? run.started : "", "ago");
     figure("Runs for", !over && Number.isFinite(took) ? duration(took) : "");
     figure("Took", over && Number.isFinite(took) ? duration(took) : "");
     figure("Ended", over ? run.updated : "", "ago");
-    figure("Ends at", eta ? Math.round((now + eta * 1000) / 1000) * 1000 : "", "clock");
-    figure("Rate", !over && run.rate > 0 ? `${short(run.rate)}/s` : "");
+    figure("Ends at", eta ? Math.round((now + eta * 1000) / 1000) * 1000 : "", "second");
+    figure("Rate", !over && run.rate >= LEAST_RATE ? `${short(run.rate)}/s` : "");
     figure("Done", Number.isFinite(current) ? `${number(current)}${Number.isFinite(total) ? ` of ${number(total)}` : ""}` : "");
     figure("Tokens", Number.isFinite(run.tokens_used) ? number(run.tokens_used) : "");
     figure("Cost", cost(run.cost));

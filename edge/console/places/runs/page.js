@@ -24,6 +24,8 @@ export class RunPage {
   #id;
   #key;
   #run = null;
+  #fault = null;
+  #denied = false;
   #stages = [];
   #leftOut = 0;
   #record = new RunRecord();
@@ -45,6 +47,8 @@ export class RunPage {
     const { client } = context;
     this.#ends.push(client.onState(({ phase }) => phase === "live" && this.#read()));
     if (client.state.phase !== "live") this.#read();
+    // What its token may read is often known only after the answer.
+    this.#ends.push(context.store.watch("runs", () => this.#fault && !this.#run && this.#hidden(this.#fault) !== this.#denied && this.#fail(this.#fault)));
     const told = client.subscribe({ subjects: [`${this.#key}.state`, `${this.#key}.stages`] }, (event) => this.#told(event));
     const heard = client.subscribe({ subjects: [`${this.#key}.>`], types: TYPES, last: LAST }, (event) => {
       this.#record.take(event);
@@ -110,11 +114,16 @@ export class RunPage {
     }
   }
 
+  /** Whether a run that is not found may be one that the token may not read. */
+  #hidden(fault) {
+    return kindOf(fault) === "missing" && ["denied", "partial"].includes(this.#context.store.situation("runs")?.kind);
+  }
+
   #fail(fault) {
+    this.#fault = fault;
+    this.#denied = this.#hidden(fault);
     const right = `read ${this.#key}.>`;
-    const situation = this.#context.store.situation("runs");
-    const hidden = kindOf(fault) === "missing" && (situation?.kind === "denied" || situation?.kind === "partial");
-    this.state.replaceChildren(hidden
+    this.state.replaceChildren(this.#denied
       ? denied("this run", right, "Or there is none of this name.")
       : faulty(fault, kindOf(fault) === "missing" ? `run ${this.#id}` : "the run", { right, again: () => this.#read() }));
   }
