@@ -69,6 +69,7 @@ async def test_a_session_is_made_with_guidance_read_tested_changed_and_deleted(
     await page.keyboard.press("Escape")
     await page.wait_for_selector(f".latest-row:has-text('session.{session}.progress')")
     await page.click("button:has-text('Change')")
+    await page.wait_for_selector("dialog .type-card:has(input[name=type-progress]:checked) >> text=How far a task is")
     await page.fill("dialog input[name=filter]", "data.progress >")
     await page.click("dialog >> text=Save")
     await page.wait_for_selector("dialog .field-fault:not([hidden]), dialog .form-fault:not([hidden])")

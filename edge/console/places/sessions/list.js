@@ -35,7 +35,8 @@ const nameOf = (row) => row.name || row.session_id;
 /** What a session reads, in a line. */
 export function readsOf({ events, subjects, filter }) {
   const parts = [subjects?.join(", "), events?.join(", "), filter && `where ${filter}`].filter(Boolean);
-  return parts.join(" · ") || "Everything";
+  const said = parts.join(" · ") || "Everything";
+  return h("span.reads", { title: said }, said);
 }
 
 function stateOf(row, own) {

@@ -68,14 +68,16 @@ export function sessionView(context, id) {
     content.replaceChildren(
       advice, statsFault, figures,
       h("div.session-columns", {},
-        h("section.card", {}, h("h3", {}, isWebhook ? "Who reads it besides" : "Who reads it"), h("div.inner", {}, readers.element, noReader)),
-        programs.length && h("section.card", {}, h("h3", {}, "How to read it"), h("div.inner", {}, ...programs.map(([title, text]) => h("div.program", {}, h("span.label", {}, title), h("pre", { tabindex: 0, "aria-label": title }, text), copyButton("Copy", () => text))))),
-        h("section.card", {}, h("h3", {}, "Settings"), h("div.inner", {}, settingsView(session))),
-        h("section.card", {}, h("h3", {}, "Last events"), h("div.inner", {}, latest.element))));
+        h("div.session-column", {},
+          h("section.card", {}, h("h3", {}, isWebhook ? "Who reads it besides" : "Who reads it"), h("div.inner", {}, readers.element, noReader)),
+          h("section.card", {}, h("h3", {}, "Settings"), h("div.inner", {}, settingsView(session)))),
+        h("div.session-column", {},
+          h("section.card", {}, h("h3", {}, "Last events"), h("div.inner", {}, latest.element)),
+          programs.length && h("section.card", {}, h("h3", {}, "How to read it"), h("div.inner", {}, ...programs.map(([title, text]) => h("div.program", {}, h("span.label", {}, title), h("pre", { tabindex: 0, "aria-label": title }, text), copyButton("Copy", () => text))))))));
   };
   const tools = (isWebhook) => [
     isWebhook && h("a.tool.wide", { href: context.addressOf("webhooks", [id]) }, icon("webhook"), h("span", {}, "Deliveries")),
-    tool("Test", "play", () => testDialog(session, api, { done: () => polling.again() }), { wide: true }),
+    tool("Test", "play", () => testDialog(session, api, { done: () => polling.again(), changed: (next) => { session = next; draw(); } }), { wide: true }),
     isWebhook && pauseTool(),
     tool("Change", "sliders", change, { wide: true }),
     tool("Delete", "bin", remove, { wide: true }),

@@ -19,8 +19,12 @@ const OUTCOMES = {
   published: ["Published", "ok", "It is stored, and whoever reads the session gets it."],
 };
 
-/** Opens the dialog; `done()` is called after each test. */
-export function testDialog(session, api, { done = () => {} } = {}) {
+/**
+ * Opens the dialog; `done()` is called after each test. With `changed(session)` a session whose subjects leave its test events out
+ * can be given their subject here; it is called with what the server then says of the session.
+ */
+export function testDialog(session, api, { done = () => {}, changed = null } = {}) {
+  const own = `session.${session.session_id}.>`;
   const types = session.events?.length ? session.events : ["progress", "thinking", "completion", "error"];
   const type = field({ name: "event_type", label: "Event type", kind: session.events?.length ? "select" : "text", options: types.map((each) => [each, each]), value: types[0] });
   const data = field({ name: "test_data", label: "Data (JSON)", kind: "area", placeholder: "Left out: the example of the catalogue", hint: "An object.", wide: true });
@@ -41,13 +45,26 @@ export function testDialog(session, api, { done = () => {} } = {}) {
     send.disabled = true;
     say(answer, isWebhook ? "Waiting for the receiver …" : "Sending …");
     try {
-      answer.replaceChildren(...answerOf(await api.test({ event_type: type.value ?? "progress", ...given }, isWebhook ? WAIT : 0), isWebhook));
+      const result = await api.test({ event_type: type.value ?? "progress", ...given }, isWebhook ? WAIT : 0);
+      answer.replaceChildren(...answerOf(result, isWebhook));
+      const widens = changed && result.status === "not_matched" && session.subjects?.length && !session.subjects.includes(own);
+      if (widens) answer.firstElementChild.after(h("div.row-of-buttons", {}, h("button.quiet", { type: "button", onclick: widen }, icon("plus"), h("span", {}, "Add their subject to the session, and send again"))));
       done();
     } catch (fault) {
       answer.replaceChildren(badge("Not sent", "bad"), h("p", {}, fault.status ? sentence(fault.message) : "The server cannot be reached; try again."));
     } finally {
       send.disabled = false;
     }
+  };
+  const widen = async () => {
+    say(answer, "Adding the subject …");
+    try {
+      session = await api.change({ subjects: [...session.subjects, own] });
+      changed(session);
+    } catch (fault) {
+      return answer.replaceChildren(badge("Not changed", "bad"), h("p", {}, fault.status ? sentence(fault.message) : "The server cannot be reached; try again."));
+    }
+    await run();
   };
   return dialog("Test this session", [form], { wide: true });
 }

@@ -93,6 +93,8 @@ export function typePicker(changed = () => {}) {
     },
     load(list) {
       types = gathered(list);
+      // Those that were chosen before the catalogue was known have cards without its words.
+      made.clear();
       draw();
     },
     failed: (text) => cards.replaceChildren(h("p.faint", {}, text)),

@@ -169,8 +169,8 @@ function attemptDetail(attempt, { api, toast, search, done }) {
   drawRequest(request, attempt, api);
   return h("div", {},
     h("div.attempt-columns", {},
-      h("div", {}, h("h4", {}, "Timing"), timing(attempt), h("dl.settings-list", {}, ...answer)),
-      h("div", {}, h("h4", {}, "Answer's body"), attempt.response_head ? h("pre", { tabindex: 0, "aria-label": "Answer's body" }, attempt.response_head) : h("p.faint", {}, attempt.ok ? "Of a success it is not kept." : "There was none.")),
+      h("div", {}, h("h4", {}, "Timing"), timing(attempt), h("dl.settings-list", {}, ...answer),
+        h("h4", {}, "Answer's body"), attempt.response_head ? h("pre", { tabindex: 0, "aria-label": "Answer's body" }, attempt.response_head) : h("p.faint", {}, attempt.ok ? "Of a success it is not kept." : "There was none.")),
       h("div", {}, h("h4", {}, "Request"), request)),
     h("div.row-of-buttons", {}, resend, h("button.quiet", { type: "button", onclick: () => search(attempt.webhook_id) }, icon("search"), h("span", {}, "All attempts of this delivery"))));
 }

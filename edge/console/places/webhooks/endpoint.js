@@ -30,9 +30,10 @@ const TILES = (stats) => {
 
 /**
  * `api` is that of one session; `tools(session)` are further tools; `titled(text)` is told its name; `search` is what the attempts are
- * searched by at first, and `searched(values)` is told when that changes. Returns `{ element, close() }`.
+ * searched by at first, and `searched(values)` is told when that changes; `mayChange` says whether its settings may be changed here.
+ * Returns `{ element, close() }`.
  */
-export function endpointView({ api, id, toast, now, back = null, tools = () => [], titled = () => {}, search = {}, searched = () => {} }) {
+export function endpointView({ api, id, toast, now, back = null, tools = () => [], titled = () => {}, mayChange = false, search = {}, searched = () => {} }) {
   const head = heading("webhook", id, { back });
   const health = healthView(now);
   const figures = h("div.tiles");
@@ -49,7 +50,7 @@ export function endpointView({ api, id, toast, now, back = null, tools = () => [
     titled(name);
     content.replaceChildren(
       h("p.endpoint-address", {}, session.webhook_url), health.element, figures, attempts.element,
-      h("div.session-columns", {}, recoveries.element, trust(), h("section.card", {}, h("h3", {}, "Settings"), h("div.inner", {}, settingsView(session)))));
+      h("div.session-columns", {}, h("div.session-column", {}, recoveries.element, trust()), h("section.card", {}, h("h3", {}, "Settings"), h("div.inner", {}, settingsView(session)))));
   };
   const tell = async (order, done) => {
     try {
@@ -63,7 +64,7 @@ export function endpointView({ api, id, toast, now, back = null, tools = () => [
   const drawTools = () => {
     const held = state?.state === "disabled" || state?.state === "open";
     head.tools.replaceChildren(...[
-      tool("Test", "play", () => testDialog(session, api, { done: () => polling.again() }), { wide: true }),
+      tool("Test", "play", () => testDialog(session, api, { done: () => polling.again(), changed: mayChange ? (next) => { session = next; draw(); } : null }), { wide: true }),
       held && tool("Enable", "play", () => tell(api.enable, "Deliveries go on; what waited comes first."), { wide: true }),
       state?.state !== "disabled" && tool("Pause", "pause", pause, { wide: true }),
       ...tools(session),

@@ -43,6 +43,7 @@ export function placeView(context, id, search) {
     api, id, search, toast: context.toast, now: context.now,
     back: { href: context.addressOf("webhooks"), label: "Webhooks" },
     titled: context.retitle,
+    mayChange: true,
     searched: (values) => context.mark([id], values),
     tools: () => [
       tool("Share", "link", () => share(api, context.client.base), { wide: true }),
