@@ -27,6 +27,20 @@ MANY = 3_000
 WORK = 8.0
 
 
+# Scrolls to the list's end, less than a view at a time; gives the `n` of all rows that were drawn.
+READ_ON = f"""async () => {{
+  const {{ log, rows }} = callboard.events;
+  const read = new Set();
+  for (let step = 0; step < 2000; step += 1) {{
+    await new Promise((drawn) => requestAnimationFrame(drawn));
+    ({DRAWN})().forEach((n) => read.add(n));
+    if (log.live && rows.atFoot) break;
+    if (!log.busy.ahead) rows.element.scrollBy(0, rows.element.clientHeight / 2);
+  }}
+  return [...read];
+}}"""
+
+
 async def events(url: str, **query: Any) -> list[dict[str, Any]]:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
         answer = (await http.get("/events", params=query)).raise_for_status()
@@ -59,6 +73,46 @@ async def test_the_list_scrolls_back_through_all_that_is_kept_without_a_gap(
     await tab.page.evaluate("document.querySelector('#stream .scroll').scrollTop = 0")
     await tab.until(f"() => ({DRAWN})()[0] === 0")
     assert await tab.page.evaluate("document.querySelectorAll('#stream .events > li').length") < 100
+
+
+async def test_a_reader_who_goes_on_through_the_past_misses_nothing_where_the_list_lets_the_oldest_go(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    for first in range(0, 2_000, 500):
+        await publish(running_callboard.url, f"job.{run}.output", *({"n": n} for n in range(first, first + 500)))
+    begin = (await events(running_callboard.url, subjects=f"job.{run}.output", cursor="earliest", limit=1))[0]["cursor"]
+    await open_console(tab, running_callboard.url, f"events?subject=job.{run}.output&at={begin}")
+    await tab.until(f"() => ({DRAWN})()[0] === 0")
+    # Less than the page keeps of a real stream, so that it lets go of some.
+    await tab.page.evaluate("callboard.events.log.kept = 1100")
+
+    read = set(await tab.page.evaluate(READ_ON))
+
+    assert read == set(range(2_000))
+    assert await tab.page.evaluate("callboard.events.log.entries.length") == 1100
+    shown = await tab.page.inner_text('#stream .chip[data-type="output"] .count')
+    assert int(shown.replace(",", "")) == await tab.page.evaluate(f"({numbers(run)})().length")
+
+
+async def test_the_rail_goes_to_any_place_in_the_stream_and_back_to_what_is_new(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await publish(running_callboard.url, f"job.{run}.output", *({"n": n} for n in range(300)))
+    await open_run(tab, running_callboard.url, run)
+    await tab.until(f"() => ({DRAWN})().at(-1) === 299")
+    rail = """(share) => {
+      const [rail, { entries }] = [document.querySelector("#stream .rail"), callboard.events.log];
+      rail.value = share === 1 ? rail.max : entries[Math.round(share * entries.length)].sequence;
+      rail.dispatchEvent(new Event("change"));
+    }"""
+
+    await tab.page.evaluate(rail, 0.5)
+    await tab.until(f"() => ({DRAWN})().includes(150) && !callboard.events.log.opening")
+    assert "at=1-" in tab.page.url
+    assert not await tab.page.is_visible("aside.detail")
+    await tab.page.evaluate(rail, 1)
+
+    await tab.until(f"() => ({DRAWN})().at(-1) === 299 && callboard.events.log.live")
 
 
 @pytest.mark.parametrize("by", ["cursor", "id"])

@@ -11,7 +11,7 @@ import { eventBar } from "./events/bar.js";
 import { eventById } from "./events/chain.js";
 import { Chips } from "./events/chips.js";
 import { detailPanel } from "./events/detail.js";
-import { foot } from "./events/foot.js";
+import { foot, listCurl } from "./events/foot.js";
 import { RowList } from "./events/list.js";
 import { EventLog } from "./events/log.js";
 import { Pace } from "./events/pace.js";
@@ -49,7 +49,7 @@ class EventsView {
 
   constructor(context, params) {
     this.#context = context;
-    this.log = new EventLog((asked) => context.client.get(`/events${query(asked)}`), (what, count) => this.#told(what, count));
+    this.log = new EventLog((asked) => context.client.get(`/events${query(asked)}`), (what, count, oldest) => (what === "cut" ? this.#cut(count, oldest) : this.#told(what, count)));
     this.pace = new Pace(() => this.#shed());
     this.#build();
     const { signal } = this.#life;
@@ -78,11 +78,11 @@ class EventsView {
     tools.append(this.rate, this.hold);
     this.bar = eventBar((values) => this.#refilter(values));
     this.chips = new Chips((type) => this.#toggle(type));
-    this.foot = foot({ further: () => this.log.back(), jump: (sequence) => this.#jump(sequence), curl: () => this.#curl() });
+    this.foot = foot({ further: () => this.log.back(), jump: (sequence) => this.#jump(sequence), curl: () => listCurl(this.#context.client, this.log) });
     this.rows = new RowList({ entries: () => this.log.entries, choose: (entry) => this.#choose(entry), moved: () => this.#moved() });
     this.caption = h("span");
     this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => this.follow() }, icon("down"), this.caption);
-    this.none = h("div.nothing", { hidden: true }, h("p", {}, "No event matches."), h("button.quiet", { type: "button", onclick: () => this.#clear() }, "Clear the filter"));
+    this.none = h("div.nothing", { hidden: true }, h("p", {}, "No event matches."), h("button.quiet", { type: "button", onclick: () => this.#go([], { demo: this.#filter.demo ? "1" : "" }) }, "Clear the filter"));
     this.wait = loading("events");
     this.slowed = h("p.slowed", { role: "status", hidden: true }, icon("info"), h("span"), h("button.quiet", { type: "button", onclick: () => this.#more() }, "Ask for all"));
     this.detail = detailPanel({
@@ -118,7 +118,7 @@ class EventsView {
     const values = Object.fromEntries(FIELDS.map((name) => [name, asked.get(name) ?? ""]));
     this.#filter = new Filter(values);
     this.bar.set(values);
-    const cursor = [asked.get("from"), named].find((each) => each && /^1-/.test(each));
+    const cursor = [asked.get("from"), named, asked.get("at")].find((each) => each && /^1-/.test(each));
     const id = asked.get("id") ?? (named && !cursor ? named : null);
     if (id) return this.#openById(id);
     const at = cursor ? sequenceOf(cursor) : null;
@@ -149,6 +149,7 @@ class EventsView {
       const entry = this.log.entries[this.log.find(chosen)];
       if (entry) this.#choose(entry, true);
     } else if (this.#stuck) this.rows.foot();
+    else if (place.sequence !== null && !place.onward) this.rows.show(Math.max(0, this.log.find(place.sequence)));
     this.#tell();
   }
 
@@ -171,6 +172,12 @@ class EventsView {
     // A view that is not full has room for more.
     if (what === "back" && entries.length * this.rows.height < this.rows.element.clientHeight && !this.log.atStart && !this.#filter.narrows && !this.log.busy.back) this.log.back();
     this.#tell();
+  }
+
+  #cut(entries, oldest) {
+    this.chips.count(entries, -1);
+    // What is seen stays where it is, and there is room to scroll on.
+    if (oldest && !this.#stuck) this.rows.shift(-entries.length);
   }
 
   // What comes from now on, behind the last one that is here.
@@ -217,10 +224,9 @@ class EventsView {
       if (this.#waiting.length < WAITING) this.#waiting.push(...events);
       return;
     }
-    const { added, cut } = this.log.push(events);
+    const added = this.log.push(events);
     this.chips.count(this.log.entries.slice(this.log.entries.length - added));
     if (this.#stuck) this.rows.foot();
-    else if (cut) this.rows.shift(-cut);
     else {
       this.#unseen += added;
       this.rows.draw();
@@ -313,7 +319,8 @@ class EventsView {
   }
 
   #jump(sequence) {
-    this.#go([this.log.before(sequence + 1)], this.#filter.values);
+    if (sequence >= this.log.newest) return this.follow();
+    return this.#go([], { ...this.#filter.values, since: "", at: this.log.before(sequence + 1) }, true);
   }
 
   #go(path, values, replace = false) {
@@ -322,10 +329,6 @@ class EventsView {
 
   #refilter(values) {
     this.#go([], Object.fromEntries(FIELDS.map((name) => [name, values[name]])), true);
-  }
-
-  #clear() {
-    this.#go([], { demo: this.#filter.demo ? "1" : "" });
   }
 
   #mark(event) {
@@ -357,12 +360,6 @@ class EventsView {
     if (press.target.matches?.("input, select, textarea")) return;
     if (press.key === "p") this.pause(!this.#paused);
     else if (press.key === "f") this.bar.focus();
-  }
-
-  #curl() {
-    const { client } = this.#context;
-    const asked = { ...this.#filter.query(), ...(this.#filter.since ? { since: this.#filter.since } : { last: 100 }) };
-    return `curl ${client.token ? '-H "Authorization: Bearer $CALLBOARD_TOKEN" ' : ""}'${client.base}/events${query(asked).replaceAll("'", "%27")}'`;
   }
 
   #tell() {

@@ -21,12 +21,13 @@ export class Chips {
     this.#counts.clear();
   }
 
-  count(entries) {
-    for (const { event } of entries) if (event) this.#counts.set(event.event_type, (this.#counts.get(event.event_type) ?? 0) + 1);
+  /** Counts entries in; with -1, out again. */
+  count(entries, by = 1) {
+    for (const { event } of entries) if (event) this.#counts.set(event.event_type, (this.#counts.get(event.event_type) ?? 0) + by);
   }
 
   tell(wanted, total) {
-    const often = [...this.#counts].sort((a, b) => b[1] - a[1]).slice(0, SHOWN).map(([type]) => type);
+    const often = [...this.#counts].filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]).slice(0, SHOWN).map(([type]) => type);
     const names = [...new Set([...wanted, ...often])].sort();
     const drawn = JSON.stringify([names, wanted]);
     if (drawn !== this.#drawn) {

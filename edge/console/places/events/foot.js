@@ -2,6 +2,7 @@
 
 import { copyButton, h, say, show } from "../../dom.js";
 import { clock, number } from "../../format.js";
+import { query } from "../../../client/http.js";
 
 /** `acts` has `further()`, `jump(sequence)`, `curl()`. Returns `{ element, tell(log, sequence) }`. */
 export function foot(acts) {
@@ -32,4 +33,11 @@ export function foot(acts) {
     tellPlace();
   };
   return { element: h("div.foot", {}, reach, further, field, copyButton("Copy as curl", acts.curl)), tell };
+}
+
+/** A command that reads what the list asks the server for: from its time or place on, else the newest. */
+export function listCurl({ base, token }, log) {
+  const { filter } = log;
+  const place = filter.since ? { since: filter.since } : log.floor > log.first ? { cursor: log.before(log.floor) } : { last: 100 };
+  return `curl ${token ? '-H "Authorization: Bearer $CALLBOARD_TOKEN" ' : ""}'${base}/events${query({ ...filter.query(), ...place }).replaceAll("'", "%27")}'`;
 }

@@ -40,8 +40,11 @@ export class EventLog {
   opening = false;
   /** How many events a text search has looked at. */
   searched = 0;
+  /** How many events are kept in memory. */
+  kept = KEPT;
 
-  /** `ask(query)` answers as `GET /events`; `told(what, count)` hears "reset", "back" (added before), "ahead", "fault" (an error). */
+  /** `ask(query)` answers as `GET /events`; `told(what, count)` hears "reset", "back" (added before), "ahead", "cut" (entries that are not
+   * kept any more, and whether they were the oldest), "fault" (an error). */
   constructor(ask, told) {
     this.#ask = ask;
     this.#told = told;
@@ -158,7 +161,7 @@ export class EventLog {
         }
       }
       this.entries.push(...found);
-      if (this.entries.length > KEPT) this.#cutStart();
+      if (this.entries.length > this.kept) this.#cutStart();
       this.#busy.ahead = false;
       this.#told("ahead", found.length);
     } catch (fault) {
@@ -180,14 +183,14 @@ export class EventLog {
   #addBefore(found) {
     if (!found.length) return;
     this.entries = [...found, ...this.entries];
-    if (this.entries.length <= KEPT) return;
+    if (this.entries.length <= this.kept) return;
     // What is newest goes: the list is not live any more.
-    this.entries.length = KEPT;
+    this.#told("cut", this.entries.splice(this.kept), false);
     this.to = this.entries.at(-1).sequence;
     this.live = false;
   }
 
-  /** Live events, in order; returns how many were added and how many were cut off at the start. */
+  /** Live events, in order; returns how many were added. */
   push(events) {
     let added = 0;
     for (const event of events) {
@@ -200,14 +203,14 @@ export class EventLog {
       added += 1;
     }
     // A quarter more than kept, cut at once: a shift for each would cost as much as all the rest.
-    return { added, cut: this.entries.length > KEPT * 1.25 ? this.#cutStart() : 0 };
+    if (this.entries.length > this.kept * 1.25) this.#cutStart();
+    return added;
   }
 
   #cutStart() {
-    const cut = this.entries.length - KEPT;
-    this.entries.splice(0, cut);
+    const cut = this.entries.splice(0, this.entries.length - this.kept);
     this.from = this.entries[0].sequence - 1;
-    return cut;
+    this.#told("cut", cut, true);
   }
 
   /** A word between the events, such as a gap. */
