@@ -24,7 +24,7 @@ from tests.e2e.tree import running_tree
 from tests.waiting import PATIENCE
 
 STAGE = "#render .stage.viewport"
-BADGE = "() => document.querySelector('#render .badge').textContent"
+BADGE = "() => document.querySelector('#render .badge')?.textContent"
 SECRET = secrets.token_hex(32)
 SIMULATED = SimulatorSettings(
     width=192,
