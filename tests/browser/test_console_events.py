@@ -41,6 +41,16 @@ READ_ON = f"""async () => {{
 }}"""
 
 
+# A page that is given no frames, such as one behind another window; counts what it takes meanwhile.
+WITHOUT_FRAMES = """(() => {
+  globalThis.held = [];
+  globalThis.taken = 0;
+  globalThis.draw = requestAnimationFrame;
+  requestAnimationFrame = (frame) => held.push(frame);
+  callboard.events.pace.count = () => (taken += 1);
+})()"""
+
+
 async def events(url: str, **query: Any) -> list[dict[str, Any]]:
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
         answer = (await http.get("/events", params=query)).raise_for_status()
@@ -315,6 +325,23 @@ async def test_a_thousand_events_a_second_cost_a_frame_a_few_milliseconds_and_me
     assert rows < 100
     got = await tab.page.evaluate(numbers(run))
     assert got == list(range(got[0], got[0] + len(got)))
+
+
+async def test_a_page_that_drew_nothing_for_long_goes_on_at_the_newest(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await open_run(tab, running_callboard.url, run)
+    await tab.page.evaluate(WITHOUT_FRAMES)
+
+    # More than the page keeps of what it has not drawn.
+    for first in range(0, 6_000, 1_000):
+        await publish(running_callboard.url, f"job.{run}.output", *({"n": n} for n in range(first, first + 1_000)))
+    await eventually(lambda: tab.page.evaluate("taken > 5000"))
+    await tab.page.evaluate("requestAnimationFrame = draw; held.forEach((frame) => draw(frame))")
+
+    await tab.until(f"() => callboard.events.log.live && ({DRAWN})().at(-1) === 5999")
+    got = await tab.page.evaluate(numbers(run))
+    assert got == list(range(got[0], 6_000))
 
 
 async def test_a_page_that_cannot_keep_up_asks_the_server_for_less_and_says_so(

@@ -236,12 +236,13 @@ class EventsView {
     requestAnimationFrame((next) => this.pace.frame(next - now, work));
   }
 
-  // More came than was kept: the list goes on by pages from where it ends.
+  // More came than was kept: who follows goes on at the newest, anybody else by pages from where the list ends.
   #catchUp() {
     this.#overrun = false;
     this.log.live = false;
     this.#leave();
-    this.log.ahead();
+    if (this.#stuck) this.#open({ floor: this.log.floor });
+    else this.log.ahead();
   }
 
   #note(text, tone) {
@@ -268,11 +269,7 @@ class EventsView {
   #look() {
     clearTimeout(this.#resting);
     if (document.hidden) this.#resting = setTimeout(() => this.#leave(), RESTING);
-    else if (!this.#subscription && this.log.live) {
-      this.log.live = false;
-      if (this.#stuck) this.#open({ since: this.#filter.since || null });
-      else this.log.ahead();
-    }
+    else if (!this.#subscription && this.log.live) this.#catchUp();
   }
 
   #connected(phase) {

@@ -63,8 +63,8 @@ export class EventLog {
     return `1-${this.#epoch}-${Math.max(0, sequence - 1).toString(16).padStart(12, "0")}`;
   }
 
-  /** Begins anew with a filter: at the newest events, around a sequence, or from a sequence or a time on (`onward`). */
-  async open(filter, { sequence = null, since = null, onward = Boolean(since) } = {}) {
+  /** Begins anew with a filter: at the newest events (down to `floor`), around a sequence, or from one or a time on (`onward`). */
+  async open(filter, { sequence = null, since = null, onward = Boolean(since), floor = 0 } = {}) {
     const turn = (this.#turn += 1);
     this.filter = filter;
     this.entries = [];
@@ -79,7 +79,7 @@ export class EventLog {
       if (turn !== this.#turn) return;
       this.#placed();
       this.from = this.to = sequence ?? (since ? this.from : this.newest);
-      this.floor = onward ? this.from + 1 : this.first;
+      this.floor = onward ? this.from + 1 : Math.max(floor, this.first);
       this.live = !since && sequence === null;
       this.#told("reset", 0);
       if (!this.live) await this.ahead();
