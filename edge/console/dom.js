@@ -60,6 +60,7 @@ const ICONS = {
   previous: ["M18 6v12l-9-6z", "M6 6v12"],
   next: ["M6 6v12l9-6z", "M18 6v12"],
   bin: ["M5 7h14M9 7V4h6v3M7 7l1 13h8l1-13", "M10 11v5M14 11v5"],
+  back: ["M15 5l-7 7 7 7"],
   undo: ["M5 9h9a5 5 0 0 1 0 10H9", "M9 5L5 9l4 4"],
   home: ["M4 11l8-7 8 7", "M6.5 9.5V20h11V9.5"],
   plus: ["M12 5v14M5 12h14"],

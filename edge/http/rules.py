@@ -316,7 +316,7 @@ def _why_not(stored: StoredRule, origins: dict[str, str] | None) -> str | None:
         return "the rules file of the alerts actor has a rule of this name, which is in force in its place"
     if not stored.enabled:
         return "it is disabled"
-    return "the alerts actor has not read it yet, or finds mistakes in it, which POST /rules/validate lists"
+    return "the alerts actor has not read it yet, it says `enabled: false`, or it has mistakes, which POST /rules/validate lists"
 
 
 def _of_file(name: str, rule: dict[str, Any] | None) -> dict[str, Any]:

@@ -103,9 +103,7 @@ async def test_a_recording_that_goes_on_that_is_played_and_that_may_be_deleted(
     await dressed(tab, look)
     await open_viewer(tab, callboard.url)
     await tab.until("() => /^always/.test(document.querySelector('#camera .running:not([hidden])')?.textContent)")
-    await tab.until(
-        "() => /deleted when room runs short/.test(document.querySelector('.recordings .playing').textContent)"
-    )
+    await tab.until("() => /may be overwritten/.test(document.querySelector('.recordings .playing').textContent)")
     await check(tab, "recording always")
     await tab.page.click("#camera [aria-label='Record, and keep it']")
     await tab.until("() => /^[2-9] s/.test(document.querySelector('#camera .running:not([hidden])')?.textContent)")

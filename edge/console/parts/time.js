@@ -1,4 +1,4 @@
-/** Shows when something was: how long ago, with the exact time, in the viewer's zone, on hover; or the time of day. */
+/** Shows when something was: how long ago, with the exact time, in the viewer's zone, on hover; or the time of day, or a date. */
 
 import { h, say } from "../dom.js";
 import { ago, clock, moment } from "../format.js";
@@ -22,10 +22,20 @@ export function exact(at) {
   return `${date.toLocaleDateString("en-CA")} ${clock(at)} UTC${zone < 0 ? "−" : "+"}${two(zone / 60)}:${two(zone % 60)}`;
 }
 
+/** The time of day to the second, with the day where that is not today. */
+function dated(at) {
+  const [then, today] = [new Date(at), new Date(now())];
+  const time = clock(at).slice(0, 8);
+  if (then.toDateString() === today.toDateString()) return time;
+  const year = then.getFullYear() === today.getFullYear() ? {} : { year: "numeric" };
+  return `${then.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...year })}, ${time}`;
+}
+
+const FORMS = { ago: (at) => ago(at, now()), clock, second: (at) => clock(at).slice(0, 8), date: dated };
+
 function tell(element) {
   const at = Number(element.dataset.at);
-  const { form } = element.dataset;
-  say(element, form === "clock" ? clock(at) : form === "second" ? clock(at).slice(0, 8) : ago(at, now()));
+  say(element, FORMS[element.dataset.form](at));
 }
 
 function refresh() {
@@ -41,7 +51,10 @@ function refresh() {
   }
 }
 
-/** An element for a time (RFC 3339, or a number as `moment` reads them); `form` is "ago", "clock", or "second" for the clock without milliseconds. */
+/**
+ * An element for a time (RFC 3339, or a number as `moment` reads them); `form` is "ago", "clock", "second" for the clock without
+ * milliseconds, or "date" for that with the day where it is not today.
+ */
 export function time(value, form = "ago") {
   const element = h("time.when", { dataset: { form } });
   setTime(element, value);

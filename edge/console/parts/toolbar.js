@@ -6,7 +6,7 @@ import { h, icon } from "../dom.js";
 export function heading(picture, title, { back = null, tools = [] } = {}) {
   const name = h("h2", {}, title);
   const parts = { title: name, badges: h("div.badges"), tools: h("div.tools", {}, ...tools) };
-  const link = back && h("a.back", { href: back.href }, icon("previous"), back.label);
+  const link = back && h("a.back", { href: back.href }, icon("back"), back.label);
   return { ...parts, element: h("div.place-heading", {}, link, h("div.line", {}, icon(picture), name, parts.badges, parts.tools)) };
 }
 

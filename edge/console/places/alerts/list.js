@@ -42,7 +42,7 @@ function row(alert, buttons, addressOf) {
       h("p.title", {}, h("span.visually-hidden", {}, `${alert.resolved ? "resolved" : alert.severity}: `), alert.alert ? h("a", { href: addressOf("alerts", [alert.alert]) }, title) : title),
       alert.message && h("p.message", {}, String(alert.message)),
       h("p.about", {}, [state, alert.entity, alert.category, value && `value ${value}`, alert.rule].filter(Boolean).join(" · "),
-        alert.state === "snoozed" && alert.snoozed_until ? [" · until ", time(alert.snoozed_until, "clock")] : "")),
+        alert.state === "snoozed" && alert.snoozed_until ? [" · until ", time(alert.snoozed_until, "date")] : "")),
     time(alert.time),
     buttons(alert));
 }

@@ -29,7 +29,7 @@ const fact = (name, ...value) => (value.some((each) => each !== null && each !==
 const steps = (history) => [...(history ?? [])].reverse().map(({ what, at, by, comment, until, reason }) => {
   const [picture, tone, word] = STEPS[what] ?? ["info", "quiet", what];
   return h(`li.${tone}`, {}, h("span.mark", {}, icon(picture)), h("div", {},
-    h("p", {}, h("strong", {}, word), by && ` by ${by}`, until && [" until ", time(until, "clock")], reason && ` · ${REASONS[reason] ?? reason}`),
+    h("p", {}, h("strong", {}, word), by && ` by ${by}`, until && [" until ", time(until, "date")], reason && ` · ${REASONS[reason] ?? reason}`),
     comment && h("p.said", {}, `“${comment}”`)), time(at));
 });
 
@@ -106,7 +106,7 @@ export function one(context, { path: [id] }) {
       ...fact("Value", value),
       ...fact("Matches", found.count > 1 && String(found.count)),
       ...fact("Since", time(found.since)),
-      ...fact("Snoozed until", found.snoozed_until && time(found.snoozed_until, "clock")),
+      ...fact("Snoozed until", found.snoozed_until && time(found.snoozed_until, "date")),
       ...fact("Ended", found.ended && time(found.ended), found.ended && found.reason && `, ${REASONS[found.reason] ?? found.reason}`),
       ...fact("Because of", found.cause_id && h("a", { href: addressOf("events", [], { id: found.cause_id }) }, found.cause_subject || found.cause_id), found.cause_id && [" ", time(found.cause_time)]),
       ...fact("Category", found.category),

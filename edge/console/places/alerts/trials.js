@@ -18,11 +18,11 @@ const EXAMPLE = [{ subject: "metric.lab-1.temperature", data: { celsius: 91 } }]
 const SHOWN = 200;
 
 const COLUMNS = [
-  { name: "at", title: "When", cell: ({ at }) => time(at, "clock"), sort: ({ at }) => at },
+  { name: "at", title: "When", cell: ({ at }) => time(at, "date"), sort: ({ at }) => at },
   { name: "title", title: "Alert", cell: ({ title }) => title, sort: ({ title }) => title },
   { name: "severity", title: "Severity", cell: ({ severity }) => badge(severity, (SEVERITIES[severity] ?? SEVERITIES.info)[0]), sort: ({ severity }) => severity },
   { name: "rule", title: "Rule", cell: ({ rule }) => rule, sort: ({ rule }) => rule, narrow: true },
-  { name: "value", title: "Value", cell: ({ value }) => valueText(value) || "–", end: true },
+  { name: "value", title: "Value", cell: ({ value }) => valueText(value) || "–", end: true, narrow: true },
   { name: "lasted", title: "Lasted", cell: ({ at, resolved }) => (resolved ? duration((Date.parse(resolved) - Date.parse(at)) / 1000) : "goes on"), end: true },
 ];
 

@@ -22,7 +22,7 @@ export function entryOf(item, now) {
 
 /** What a recording's kind means to who looks for it: whether it stays. */
 function staying({ continuous, overwritable }) {
-  if (overwritable) return "continuous, deleted when room runs short";
+  if (overwritable) return "continuous, may be overwritten";
   return continuous ? "continuous" : "";
 }
 
@@ -30,7 +30,7 @@ function staying({ continuous, overwritable }) {
 function counted(list) {
   if (!list.length) return "No recording yet";
   const passing = list.filter(({ overwritable }) => overwritable).length;
-  return `${list.length} ${list.length === 1 ? "recording" : "recordings"}${passing ? `, ${passing === list.length ? "" : `${passing} `}deleted when room runs short` : ""}`;
+  return `${list.length} ${list.length === 1 ? "recording" : "recordings"}${passing ? `, ${passing === list.length ? "" : `${passing} `}may be overwritten` : ""}`;
 }
 
 /**

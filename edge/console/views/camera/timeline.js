@@ -55,7 +55,7 @@ export function timeline({ seek, live, step, toggle }) {
     track.setAttribute("aria-valuemin", Math.round((now - span) / 1_000));
     track.setAttribute("aria-valuemax", Math.round(now / 1_000));
     track.setAttribute("aria-valuenow", Math.round((at ?? now) / 1_000));
-    track.setAttribute("aria-valuetext", at === null ? `Live; ${recordings.length} recordings` : `${day(at)}, ${clock(at).slice(0, 8)}${recording ? `, in a recording of ${duration((recording.end - recording.begin) / 1_000)}${recording.overwritable ? ", which is deleted when room runs short" : ""}` : ""}`);
+    track.setAttribute("aria-valuetext", at === null ? `Live; ${recordings.length} recordings` : `${day(at)}, ${clock(at).slice(0, 8)}${recording ? `, in a recording of ${duration((recording.end - recording.begin) / 1_000)}${recording.overwritable ? ", which may be overwritten" : ""}` : ""}`);
   };
   const draw = () => {
     const begin = now - span;

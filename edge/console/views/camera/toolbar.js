@@ -68,7 +68,7 @@ export function cameraToolbar(view) {
     show(running, told !== null);
     const since = momentOf(told?.since ?? told?.began);
     if (told) say(running, [continuous && "always", since === null ? !continuous && "recording" : duration(Math.max(0, now - since) / 1_000)].filter(Boolean).join(" "));
-    running.title = continuous ? "The camera records always. A recording that is started here takes its place, and is not deleted when room runs short." : "";
+    running.title = continuous ? "The camera records always. A recording that is started here takes its place, and is never overwritten." : "";
     press(region, view.tool() === "region");
     press(fit, framing.fitted);
   };
