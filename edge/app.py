@@ -133,6 +133,8 @@ ACCESS: Mapping[str, Access] = {
             "/readyz",
             "/openapi.json",
             "/portal/{session_id}",
+            # The ticket is the proof.
+            "/tickets/redeem",
         ),
         Access.OPEN,
     ),
@@ -241,6 +243,7 @@ def routes() -> list[BaseRoute]:
         WebSocketRoute(f"{session}/ws", streams.socket_session),
         Route("/me", sessions.read_me),
         Route("/tickets", tickets.give_ticket, methods=["POST"]),
+        Route("/tickets/redeem", tickets.redeem_ticket, methods=["POST"]),
         Route("/events", ingest.publish_events, methods=["POST"]),
         Route("/events", history.read_events, methods=["GET"]),
         Route("/deadletters", deadletters.list_deadletters),

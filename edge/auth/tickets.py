@@ -4,10 +4,14 @@ A browser's WebSocket, EventSource and `<img>` can send no header of the page's 
 written to logs. So a client with a token requests a ticket for one resource. Redeeming it sets a cookie (the pass) for the
 same resource, valid until the token ends: an EventSource reconnects to the same URL, and so with a spent ticket. Both are
 stored in LEASES under a hash, so that every replica accepts them and reading the bucket gives nothing usable.
+
+A sign-in ticket hands a token on to another browser: it is exchanged for the token once, by a POST. The token is stored
+encrypted with a key that is derived from the ticket, which is not stored.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import math
 import re
@@ -16,6 +20,8 @@ import time
 from dataclasses import dataclass
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edge.auth.grants import Grants
 from edge.auth.principal import Principal
@@ -30,6 +36,10 @@ _FORM = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 MAX_PASS_SECONDS = 86400.0
 # How long a spent ticket's marker is kept; no ticket lives longer.
 SPENT_SECONDS = 300.0
+# How long a sign-in ticket can be exchanged: it is pasted by a person.
+SIGN_IN_SECONDS = 120.0
+# Each key encrypts once, so that its nonce need not change.
+_NONCE = bytes(12)
 
 
 class _Stored(msgspec.Struct):
@@ -44,7 +54,15 @@ class _Stored(msgspec.Struct):
     transport: str | None = None
 
 
+class _Sealed(msgspec.Struct):
+    """A token as a sign-in ticket stores it: encrypted, in base64, and when the ticket ends."""
+
+    sealed: str
+    until: float
+
+
 _decode = decoder(_Stored, LEASES)
+_decode_sealed = decoder(_Sealed, LEASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +109,28 @@ class Tickets:
         found = await self._find("pass", value)
         return _principal(found[0]) if found and found[0].resource == resource else None
 
+    async def issue_sign_in(self, token: str) -> str:
+        """Issues a ticket that is exchanged for a token once. Raises BrokerError."""
+        value = secrets.token_urlsafe(32)
+        sealed = base64.b64encode(_cipher(value).encrypt(_NONCE, token.encode(), None)).decode()
+        stored = _Sealed(sealed, time.time() + SIGN_IN_SECONDS)
+        await self._bucket.create(_key("signin", value), msgspec.json.encode(stored), math.ceil(SIGN_IN_SECONDS) + 1)
+        return value
+
+    async def redeem_sign_in(self, ticket: str) -> str | None:
+        """The token of a sign-in ticket; None where it is not valid, or spent. Raises BrokerError."""
+        if not _FORM.match(ticket):
+            return None
+        entry = await self._bucket.latest(_key("signin", ticket))
+        stored = _decode_sealed("signin", entry.value) if entry is not None and entry.value else None
+        if entry is None or stored is None or stored.until <= time.time():
+            return None
+        try:
+            await self._bucket.update(_key("signin", ticket), b"", entry.revision, SPENT_SECONDS)
+            return _cipher(ticket).decrypt(_NONCE, base64.b64decode(stored.sealed), None).decode()
+        except (Conflict, InvalidTag, ValueError):
+            return None
+
     async def _issue(
         self, kind: str, principal: Principal, resource: str, seconds: float, transport: str | None
     ) -> str:
@@ -121,6 +161,11 @@ class Tickets:
 
 def _key(kind: str, value: str) -> str:
     return f"{kind}.{hashlib.sha256(value.encode()).hexdigest()}"
+
+
+def _cipher(value: str) -> AESGCM:
+    # Another hash than that of `_key`, which anybody can read who reads the bucket.
+    return AESGCM(hashlib.blake2b(value.encode(), digest_size=32, person=b"sign-in").digest())
 
 
 def _principal(stored: _Stored) -> Principal:

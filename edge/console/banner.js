@@ -2,23 +2,39 @@
 
 import { h, icon, say, show } from "./dom.js";
 import { clock } from "./format.js";
+import { sentence } from "./parts/states.js";
 
-// A connection that comes back sooner than this is not worth a word (ms).
+// A connection that comes back sooner than this is not worth a word, nor is a first one that takes a moment (ms).
 const BRIEF = 1_000;
-// How long the first connection may take before the page says that it has none (ms).
 const FIRST = 3_000;
+// A server that is away for longer than this is not only restarting (ms).
+const RESTART = 15_000;
 
-const titles = { connecting: "Reconnecting", waiting: "Reconnecting", offline: "Offline", paused: "Paused", closed: "Disconnected", draining: "The server is restarting", silent: "Offline" };
+const trying = new Set(["connecting", "waiting"]);
+const titles = {
+  connecting: "Reconnecting",
+  waiting: "Reconnecting",
+  offline: "Offline",
+  silent: "Offline",
+  draining: "The server is restarting",
+  refused: "The server refuses this page",
+  paused: "Paused",
+  closed: "Disconnected",
+};
 
-/** What the connection is: live, silent (the server does not answer), draining, or the phase of the client. */
-export function standing(client, reach, draining) {
+/**
+ * What the connection is: `{ kind, since, text }`. `kind` is live, silent (the server does not answer), draining, or the phase of the
+ * client. `drainedAt` is when the server said that it restarts (ms since the epoch, 0 where it did not).
+ */
+export function standing(client, reach, drainedAt) {
   const { phase, reason } = client.state;
-  if (phase === "live" && reach.silentSince) return { kind: "silent", since: reach.silentSince, text: "the server does not answer" };
+  if (trying.has(phase) && Date.now() - drainedAt < RESTART) return { kind: "draining", since: drainedAt, text: "it hands its readers on, nothing is lost" };
+  if (reach.silentSince && (trying.has(phase) || phase === "live")) return { kind: "silent", since: reach.silentSince, text: "the server does not answer" };
   if (phase === "live") return { kind: "live", since: null, text: "" };
-  if (draining && (phase === "connecting" || phase === "waiting")) return { kind: "draining", since: null, text: "it hands its readers on, nothing is lost" };
   return { kind: phase, since: null, text: reason };
 }
 
+/** Fills `root`; returns `tell(now, signIn)`: `now` is what `standing` says, `signIn` whether the login view says it instead. */
 export function banner(root, client) {
   const title = h("strong");
   const text = h("span");
@@ -26,23 +42,23 @@ export function banner(root, client) {
   root.append(icon("alert"), title, text, again);
   let lost = null;
   let seen = false;
-  const opened = Date.now();
 
-  return (now) => {
+  return (now, signIn) => {
     if (now.kind === "live") {
       seen = true;
       lost = null;
       return show(root, false);
     }
-    // The login view says it.
-    if ((!seen && Date.now() - opened < FIRST) || now.kind === "refused" || now.kind === "idle") return show(root, false);
+    if (signIn || now.kind === "idle") return show(root, false);
     lost ??= now.since ?? Date.now();
-    const brief = (now.kind === "connecting" || now.kind === "waiting") && Date.now() - lost < BRIEF;
+    const brief = trying.has(now.kind) && Date.now() - lost < (seen ? BRIEF : FIRST);
     if (brief) return;
     const wait = client.state.retryAt ? Math.max(0, Math.ceil((client.state.retryAt - Date.now()) / 1000)) : 0;
+    const shown = seen ? `What is shown is from ${clock(lost).slice(0, 8)}` : "Nothing on this page is live yet";
+    const parts = [now.text, shown, wait && `It is tried again in ${wait} s`];
     root.dataset.kind = now.kind;
-    say(title, !seen && now.kind !== "offline" ? "Not connected yet" : titles[now.kind] ?? "Not live");
-    say(text, `${now.text ? `${now.text}. ` : ""}${seen ? `What is shown is from ${clock(lost).slice(0, 8)}` : "Nothing on this page is live yet"}${wait ? `; it is tried again in ${wait} s` : ""}.`.replace(/^./, (first) => first.toUpperCase()));
+    say(title, !seen && trying.has(now.kind) ? "Not connected yet" : (titles[now.kind] ?? "Not live"));
+    say(text, parts.filter(Boolean).map(sentence).join(" "));
     show(again, now.kind !== "paused");
     show(root, true);
   };

@@ -3,7 +3,7 @@
 import { connect } from "../client/index.js";
 import { banner, standing } from "./banner.js";
 import { h, icon } from "./dom.js";
-import { KEPT, login } from "./login.js";
+import { KEPT, login, tokenOf } from "./login.js";
 import { navigation } from "./navigation.js";
 import { palette } from "./palette.js";
 import { setClock } from "./parts/time.js";
@@ -24,19 +24,23 @@ const HISTORY = 200;
 const PREPARING = 3_000;
 // A place that is there sooner is not announced (ms).
 const SOON = 150;
+// A page that nobody has looked at for so long gives up its connection (ms), and says in its title that it does not know of alerts.
+const RESTING = 120_000;
 
-/** `/#token=…` hands the page a token; the part behind # is sent nowhere, and goes out of the address at once. */
-const handed = /^#token=(.+)$/.exec(location.hash)?.[1];
+/** `/#token=…` and `/#ticket=…` sign in; the part behind # is sent nowhere, and goes out of the address at once. */
+const handed = /^#(?:token|ticket)=(.+)$/.exec(location.hash)?.[1];
 if (handed) {
-  sessionStorage.setItem(KEPT, decodeURIComponent(handed));
   history.replaceState(null, "", location.pathname + location.search);
+  // Where the ticket is spent, the login view asks.
+  const token = await tokenOf(location.origin, decodeURIComponent(handed)).catch(() => null);
+  if (token) sessionStorage.setItem(KEPT, token);
 }
 // Addresses of before there were places.
 const MOVED = { "#viewport": "renders", "#camera-view": "cameras" };
 if (location.pathname === "/" && MOVED[location.hash]) history.replaceState(null, "", addressOf(MOVED[location.hash]) + location.hash);
 
 // What the frame and its lists need. The place of the events asks for all of them, while it is open.
-const client = connect(location.origin, { types: [...new Set([...STATES, ...OUTPUT.keys()])], last: HISTORY, token: sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT) });
+const client = connect(location.origin, { types: [...new Set([...STATES, ...OUTPUT.keys()])], last: HISTORY, pauseHidden: RESTING, token: sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT) });
 const store = new Store();
 setClock(() => client.clock.now());
 
@@ -56,11 +60,12 @@ async function loadSnapshots() {
   ]);
 }
 
-let draining = false;
+// When the server said that it restarts (ms since the epoch).
+let drainedAt = 0;
 client.on("*", (event) => store.take(event));
 client.onNotice(({ control, reason }) => {
-  if (control === "bye") draining = /shutdown|drain/.test(String(reason));
-  if (control === "ready") draining = false;
+  if (control === "bye") drainedAt = reason === "shutdown" ? Date.now() : 0;
+  if (control === "ready") drainedAt = 0;
 });
 client.onState((state) => {
   store.connect(state);
@@ -84,18 +89,18 @@ function signOut() {
 const outlet = mount("place");
 const gate = h("div.gate", { hidden: true });
 outlet.before(gate);
-const asking = login(gate, signIn);
+const asking = login(gate, client.base, signIn);
 const tellBanner = banner(mount("banner"), client);
 const reach = new Reach(client, () => tell());
 function now() {
-  return standing(client, reach, draining);
+  return standing(client, reach, drainedAt);
 }
 function tell() {
   const { phase, code, reason } = client.state;
   const wanted = phase === "refused" && WANTS_TOKEN.has(code);
   asking(wanted ? code : "", reason);
   outlet.hidden = wanted;
-  tellBanner(now());
+  tellBanner(now(), wanted);
 }
 
 const names = navigation(mount("places"), store);
@@ -172,7 +177,7 @@ const idle = globalThis.requestIdleCallback ?? ((run) => setTimeout(run, 200));
 client.onState(({ phase }) => phase === "live" && setTimeout(() => idle(() => PLACES.forEach(({ name }) => router.prepare(name))), PREPARING));
 
 client.onState(tell);
-setInterval(tell, 1_000);
+setInterval(() => !document.hidden && tell(), 1_000);
 router.start(context);
 
 // For the browser's own console, and for tests.

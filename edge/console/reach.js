@@ -1,11 +1,15 @@
 /**
- * Finds out within three seconds that the server does not answer. The stream itself is patient (a proxy may be slow); this page
- * asks the server for a sign of life whenever it is looked at and nothing has come for a moment.
+ * Finds out within three seconds that the server does not answer. The stream itself is patient (a proxy may be slow), and tries again
+ * with longer and longer waits; this page asks the server for a sign of life while it is looked at and nothing has come for a moment.
  */
 
 // Between two questions, and for an answer (ms): together under 3 s.
 const EVERY = 1_200;
 const PATIENCE = 1_500;
+// In which of the client's phases there should be a server.
+const WANTED = new Set(["live", "connecting", "waiting"]);
+// What a proxy says in the place of a server that it cannot reach.
+const AWAY = new Set([502, 503, 504]);
 
 export class Reach {
   #client;
@@ -32,14 +36,12 @@ export class Reach {
     if (stats.events !== this.#events) this.#heard = Date.now();
     this.#events = stats.events;
     if (document.hidden || this.#asking) return;
-    // Where the stream has noticed it itself it says so, and tries again.
-    if (state.phase !== "live") return this.#set(null);
-    if (Date.now() - this.#heard < EVERY) return this.#set(null);
+    if (!WANTED.has(state.phase) || Date.now() - this.#heard < EVERY) return this.#set(null);
     this.#asking = true;
     const asked = Date.now();
     try {
-      await fetch(`${this.#client.base}/livez`, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
-      this.#set(null);
+      const { status } = await fetch(`${this.#client.base}/livez`, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+      this.#set(AWAY.has(status) ? (this.silentSince ?? asked) : null);
     } catch {
       // It may have spoken meanwhile on the stream.
       if (this.#heard < asked) this.#set(this.silentSince ?? asked);

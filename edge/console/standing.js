@@ -35,7 +35,7 @@ export function explain(topic, { state, rights, fault, connected }) {
   const away = (title, text) => ({ kind: "unreachable", title, text, badge: "not known", tone: "warn" });
   const waiting = (title) => ({ kind: "waiting", title, text: "", badge: "…", tone: "quiet" });
   if (state.phase === "refused" && WANTS_TOKEN.has(state.code)) {
-    return denied(`No ${what} are shown without a valid token`, "The server wants to know who is looking. Give a token at the top right; the command “callboard token” makes one.");
+    return denied(`No ${what} are shown without a valid token`, "The server wants to know who is looking: sign in.");
   }
   if (state.phase === "refused") return denied(`No ${what} are shown`, `The server refuses this page: ${state.reason || "it did not say why"}.`);
   if (state.phase === "closed") return away(`Which ${what} there are is not known`, "This page has ended its connection. “Reconnect now” at the top right opens it again.");

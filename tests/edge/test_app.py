@@ -19,6 +19,8 @@ def test_every_route_that_is_named_exists_and_the_others_are_for_operators() -> 
         "/health", "/livez", "/readyz", "/openapi.json",
         # The page alone: what it shows it asks for with its token.
         "/portal/{session_id}",
+        # The ticket is the proof: whoever has a token asked for it.
+        "/tickets/redeem",
         # The receiver of a webhook signs its call with the session's secret.
         "/callbacks/sessions/{session_id}/alerts",
         # A link to it is signed; without a signature its handler asks for a principal that may read the run.

@@ -1,6 +1,7 @@
 /** The page's top bar: the name, what finds anything, and how this page is connected. */
 
 import { copyButton, h, icon, say, show } from "../dom.js";
+import { handover } from "../handover.js";
 import { milliseconds, number } from "../format.js";
 
 // (ms)
@@ -26,11 +27,13 @@ export function barView(root, store, client, { find, signOut, now }) {
   const facts = h("dl.facts");
   const retry = h("button.quiet", { type: "button", onclick: () => (client.state.phase === "closed" ? client.start() : client.retry()) }, "Reconnect now");
   const leave = h("button.quiet", { type: "button", hidden: true, onclick: signOut }, "Sign out");
+  const hand = handover(client);
   const drop = h("div.drop", { id: "connection", hidden: true, role: "region", "aria-label": "Connection" },
     facts,
     h("div.row-of-buttons", {},
       copyButton("Copy as curl", () => `curl -N ${client.token ? '-H "Authorization: Bearer $CALLBOARD_TOKEN" ' : ""}'${client.base}/callbacks/sessions/${client.state.session ?? ""}/sse?cursor=${client.cursor ?? "now"}'`),
-      retry, leave));
+      retry, hand.button, leave),
+    hand.element);
   const pill = h("button.pill", {
     type: "button",
     "aria-expanded": "false",
@@ -70,18 +73,19 @@ export function barView(root, store, client, { find, signOut, now }) {
   const draw = () => {
     const { state } = client;
     show(leave, Boolean(client.token));
+    hand.tell(Boolean(client.token));
     const { kind } = now();
     if (state.phase === "live") liveAt = Date.now();
     // The connection is opened anew when more is asked for; that takes a moment, and is no news.
-    if (state.phase === "connecting" && !state.reason && Date.now() - liveAt < BRIEF) return;
+    if (kind === "connecting" && !state.reason && Date.now() - liveAt < BRIEF) return;
     const [word, tone] = kind === "silent" ? ["Offline", "bad"] : kind === "draining" ? ["Restarting", "warn"] : PHASES[state.phase];
     pill.dataset.tone = tone;
     say(phase, word);
     const wait = state.retryAt ? `in ${Math.max(0, Math.ceil((state.retryAt - Date.now()) / 1000))} s` : "";
     const live = [NAMES[state.transport], client.latency === null ? null : milliseconds(client.latency)].filter(Boolean).join(" · ");
-    say(detail, kind === "silent" ? "" : state.phase === "live" ? live : wait);
+    say(detail, kind === "live" ? live : wait);
     if (!drop.hidden) tell();
   };
   client.onState(draw);
-  setInterval(draw, 1_000);
+  setInterval(() => !document.hidden && draw(), 1_000);
 }

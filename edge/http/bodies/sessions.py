@@ -255,7 +255,7 @@ class MeAnswer(msgspec.Struct):
 
 
 class TicketRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The stream that a ticket opens: one of `session_id`, `camera`, `octane` and `path`."""
+    """What a ticket is for: the stream of one of `session_id`, `camera`, `octane` and `path`, or `sign_in`."""
 
     session_id: str | None = None
     camera: str | None = None
@@ -272,6 +272,9 @@ class TicketRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         | None
     ) = None
     transport: Literal["websocket", "sse", "mjpeg", "snapshot", "mp4", "whep"] | None = None
+    sign_in: Annotated[
+        bool, Meta(description="Whether `POST /tickets/redeem` gives the token of this request for it, once.")
+    ] = False
 
 
 class TicketAnswer(msgspec.Struct):
@@ -279,3 +282,15 @@ class TicketAnswer(msgspec.Struct):
 
     ticket: str
     expires_in: float
+
+
+class RedeemRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sign-in ticket."""
+
+    ticket: Annotated[str, Meta(max_length=100)]
+
+
+class RedeemAnswer(msgspec.Struct):
+    """The token that a sign-in ticket stands for."""
+
+    token: str

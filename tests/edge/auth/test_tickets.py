@@ -10,11 +10,13 @@ import httpx
 import pytest
 import websockets
 
+from edge.auth.tickets import SIGN_IN_SECONDS
 from edge.http import stills
-from edge.settings import IdentitySettings
+from edge.settings import IdentitySettings, LimitSettings
 from router.broker import Broker
 from router.event import Event
 from router.nats.bucket import Bucket
+from router.topology import LEASES
 from tests.clocks import Clock
 from tests.edge.auth.conftest import SECRET, SecuredEdge, SecuredFactory
 from tests.edge.conftest import store  # noqa: F401
@@ -125,6 +127,7 @@ async def test_what_is_no_ticket_is_refused(edge: SecuredEdge, ticket: str) -> N
     [
         ([], 422), ({}, 422), ({"session_id": 7}, 422), ({"session_id": ""}, 422), ({"session_id": "nope"}, 404),
         ({"camera": "main", "octane": "main"}, 422), ({"camera": "main", "transport": "pigeon"}, 422),
+        ({"sign_in": True, "camera": "main"}, 422), ({"sign_in": True, "transport": "sse"}, 422), ({"sign_in": False}, 422),
         ({"camera": ["main"]}, 422), ({"colour": "red"}, 422), ({"camera": "other"}, 403), ({"octane": "main"}, 403),
     ],
 )  # fmt: skip
@@ -274,3 +277,45 @@ async def test_neither_ticket_nor_token_is_ever_logged(
     assert "uvicorn.error" in said
     for secret in secrets:
         assert secret not in said
+
+
+async def test_a_sign_in_ticket_gives_its_token_once_and_is_no_use_to_who_reads_the_bucket(
+    edge: SecuredEdge,
+    store: Broker,  # noqa: F811
+) -> None:
+    alice = edge.as_("alice", read=["job.>"])
+
+    ticket = await _ticket(alice, sign_in=True)
+    held = [entry.value for entry in await Bucket(store.connection, LEASES).entries("signin.>")]
+    first, second = await asyncio.gather(
+        *(edge.http.post("/tickets/redeem", json={"ticket": ticket}) for _ in range(2))
+    )
+
+    won, lost = sorted((first, second), key=lambda answer: answer.status_code)
+    assert (won.status_code, won.json()) == (200, {"token": alice.token}), won.text
+    assert won.headers["cache-control"] == "no-store"
+    assert (lost.status_code, lost.json()["code"]) == (401, "bad_ticket")
+    assert held and not any(secret.encode() in value for value in held for secret in (alice.token, ticket))
+
+
+async def test_a_sign_in_ticket_ends_and_opens_no_stream(secured: SecuredFactory, clock: Clock) -> None:
+    async with secured() as edge:
+        alice = edge.as_("alice", read=["job.>"])
+        session = await alice.session()
+        ticket, late = await _ticket(alice, sign_in=True), await _ticket(alice, sign_in=True)
+
+        opened = await edge.http.get(f"/callbacks/sessions/{session}/sse?ticket={ticket}")
+        stream = await _ticket(alice, session_id=session)
+        exchanged = await edge.http.post("/tickets/redeem", json={"ticket": stream})
+        clock.advance(SIGN_IN_SECONDS + 1)
+        ended = await edge.http.post("/tickets/redeem", json={"ticket": late})
+
+    assert [answer.json()["code"] for answer in (opened, exchanged, ended)] == ["bad_ticket"] * 3
+
+
+async def test_who_guesses_sign_in_tickets_is_refused_for_a_while(secured: SecuredFactory) -> None:
+    limits = LimitSettings(loopback=True, failures_per_address=0.01, failures_per_address_burst=3)
+    async with secured(limits=limits) as edge:
+        found = [(await edge.http.post("/tickets/redeem", json={"ticket": f"{n:043}"})).status_code for n in range(5)]
+
+    assert found == [401, 401, 401, 429, 429]
