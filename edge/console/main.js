@@ -91,7 +91,10 @@ const gate = h("div.gate", { hidden: true });
 outlet.before(gate);
 const asking = login(gate, client.base, signIn);
 const tellBanner = banner(mount("banner"), client);
-const reach = new Reach(client, () => tell());
+const reach = new Reach(client, () => {
+  tell();
+  drawBar();
+});
 function now() {
   return standing(client, reach, drainedAt);
 }
@@ -139,7 +142,7 @@ const router = new Router(outlet, {
 });
 const navigate = (address, options) => router.go(address, options);
 const find = palette({ client, store, navigate });
-barView(mount("bar"), store, client, { find, signOut, now });
+const drawBar = barView(mount("bar"), store, client, { find, signOut, now });
 
 /** What a place is handed: see parts/README.md. */
 const context = Object.freeze({

@@ -1,4 +1,4 @@
-/** Finds anything: places, runs, alerts, cameras, renders, sessions and events, by id, subject or name. */
+/** Finds anything: places, runs, alerts, cameras, renders, sessions, actors and events, by id, subject or name. */
 
 import { h, icon, say } from "./dom.js";
 import { PLACES, addressOf } from "./places.js";
@@ -29,7 +29,7 @@ const has = (name) => PLACES.some((place) => place.name === name);
 function known(store) {
   const found = PLACES.map((place) => ({ title: place.title, detail: "Place", icon: place.icon, href: addressOf(place.name), words: place.title }));
   for (const run of store.runs.values()) {
-    found.push({ title: String(run.name ?? run.run), detail: `Run · ${run.domain} · ${run.status}`, icon: run.domain, href: addressOf("runs", [run.domain, run.run]), words: `${run.name ?? ""} ${run.run} ${run.key}` });
+    found.push({ title: String(run.name ?? run.run), detail: [`Run · ${run.status}`, run.name && run.run].filter(Boolean).join(" · "), icon: run.domain, href: addressOf("runs", [run.domain, run.run]), words: `${run.name ?? ""} ${run.run} ${run.key}` });
   }
   for (const alert of store.alerts.values()) {
     found.push({ title: String(alert.title ?? alert.rule), detail: `Alert · ${alert.state} · ${alert.rule}`, icon: "alert", href: addressOf("alerts", alert.alert ? [alert.alert] : []), words: `${alert.title ?? ""} ${alert.rule} ${alert.alert ?? ""} ${alert.entity ?? ""}` });
@@ -58,9 +58,20 @@ async function sessions(client, text) {
   });
 }
 
+async function actors(client) {
+  const { actors: all } = await client.get("/actors").catch(() => ({ actors: [] }));
+  return all.map(({ actor, instance, state }) => ({ title: instance === "main" ? actor : `${actor} / ${instance}`, detail: `Actor · ${state}`, icon: "actors", href: addressOf("actors", [actor, instance]), words: `${actor} ${instance}` }));
+}
+
+/** How well something answers: letters that lie apart count in its title alone, since any id has some of them. */
+const points = (each, wanted) => {
+  const known = score(each.words ?? "", wanted);
+  return Math.max(score(each.title, wanted), known >= 40 ? known : 0);
+};
+
 /** Returns `open()`. */
 export function palette({ client, store, navigate }) {
-  const input = h("input", { type: "text", role: "combobox", "aria-expanded": "true", "aria-controls": "found", "aria-label": "Find anything", placeholder: "Find a place, run, alert, session, subject, event id …", autocomplete: "off", spellcheck: "false" });
+  const input = h("input", { type: "text", role: "combobox", "aria-expanded": "true", "aria-controls": "found", "aria-label": "Find anything", placeholder: "Find a place, run, alert, session, actor, subject, event id …", autocomplete: "off", spellcheck: "false" });
   const list = h("ul", { id: "found", role: "listbox", "aria-label": "Found" });
   const none = h("p.faint", { role: "status" });
   const box = h("dialog.palette", { "aria-label": "Find anything" }, h("label.search", {}, icon("search"), input), list, none,
@@ -70,12 +81,13 @@ export function palette({ client, store, navigate }) {
   let chosen = 0;
   let asking = null;
   let remote = [];
+  let acting = [];
 
   const draw = () => {
     const wanted = input.value.trim().toLowerCase();
-    const all = [...known(store), ...remote];
+    const all = [...known(store), ...acting, ...remote];
     const ranked = wanted
-      ? all.map((each) => ({ each, points: Math.max(score(each.title, wanted), score(each.words ?? "", wanted)) })).filter(({ points }) => points).sort((a, b) => b.points - a.points).map(({ each }) => each)
+      ? all.map((each) => ({ each, fit: points(each, wanted) })).filter(({ fit }) => fit).sort((a, b) => b.fit - a.fit).map(({ each }) => each)
       : all;
     shown = [...ranked.slice(0, SHOWN), ...direct(input.value.trim())];
     chosen = Math.min(chosen, Math.max(0, shown.length - 1));
@@ -120,5 +132,9 @@ export function palette({ client, store, navigate }) {
     draw();
     box.showModal();
     input.focus();
+    actors(client).then((found) => {
+      acting = found;
+      if (box.open && input.value) draw();
+    });
   };
 }

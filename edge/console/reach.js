@@ -3,9 +3,10 @@
  * with longer and longer waits; this page asks the server for a sign of life while it is looked at and nothing has come for a moment.
  */
 
-// Between two questions, and for an answer (ms): together under 3 s.
-const EVERY = 1_200;
-const PATIENCE = 1_500;
+// How long nothing may have come, how often that is looked at, and for an answer (ms): together under 3 s.
+const QUIET = 1_000;
+const EVERY = 400;
+const PATIENCE = 1_400;
 // In which of the client's phases there should be a server.
 const WANTED = new Set(["live", "connecting", "waiting"]);
 // What a proxy says in the place of a server that it cannot reach.
@@ -36,11 +37,12 @@ export class Reach {
     if (stats.events !== this.#events) this.#heard = Date.now();
     this.#events = stats.events;
     if (document.hidden || this.#asking) return;
-    if (!WANTED.has(state.phase) || Date.now() - this.#heard < EVERY) return this.#set(null);
+    if (!WANTED.has(state.phase) || Date.now() - this.#heard < QUIET) return this.#set(null);
     this.#asking = true;
     const asked = Date.now();
     try {
       const { status } = await fetch(`${this.#client.base}/livez`, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+      if (!AWAY.has(status)) this.#heard = Date.now();
       this.#set(AWAY.has(status) ? (this.silentSince ?? asked) : null);
     } catch {
       // It may have spoken meanwhile on the stream.

@@ -166,7 +166,7 @@ function one(context, { path: [name, instance], query }) {
     const wanted = cards.find((card) => card.dataset.command === query.get("command"));
     if (wanted) {
       wanted.open = true;
-      wanted.scrollIntoView({ block: "nearest" });
+      wanted.scrollIntoView();
     }
     if (actor.commands.includes("log_level")) {
       const card = levelCard(context, { actor: name, instance }, known.has("log_level"));

@@ -1,8 +1,9 @@
 /** The page's top bar: the name, what finds anything, and how this page is connected. */
 
 import { copyButton, h, icon, say, show } from "../dom.js";
-import { handover } from "../handover.js";
 import { milliseconds, number } from "../format.js";
+import { handover } from "../handover.js";
+import { WANTS_TOKEN } from "../standing.js";
 
 // (ms)
 const BRIEF = 1_500;
@@ -19,7 +20,7 @@ const PHASES = {
   closed: ["Closed", "quiet"],
 };
 
-/** `find()` opens the palette, `signOut()` forgets the token, `now()` says how the connection stands: see banner.js. */
+/** `find()` opens the palette, `signOut()` forgets the token, `now()` says how the connection stands: see banner.js. Returns what draws it anew. */
 export function barView(root, store, client, { find, signOut, now }) {
   let liveAt = 0;
   const phase = h("span.phase", { role: "status" });
@@ -78,7 +79,8 @@ export function barView(root, store, client, { find, signOut, now }) {
     if (state.phase === "live") liveAt = Date.now();
     // The connection is opened anew when more is asked for; that takes a moment, and is no news.
     if (kind === "connecting" && !state.reason && Date.now() - liveAt < BRIEF) return;
-    const [word, tone] = kind === "silent" ? ["Offline", "bad"] : kind === "draining" ? ["Restarting", "warn"] : PHASES[state.phase];
+    const signedOut = state.phase === "refused" && WANTS_TOKEN.has(state.code);
+    const [word, tone] = signedOut ? ["Signed out", "quiet"] : kind === "silent" ? ["Offline", "bad"] : kind === "draining" ? ["Restarting", "warn"] : PHASES[state.phase];
     pill.dataset.tone = tone;
     say(phase, word);
     const wait = state.retryAt ? `in ${Math.max(0, Math.ceil((state.retryAt - Date.now()) / 1000))} s` : "";
@@ -88,4 +90,5 @@ export function barView(root, store, client, { find, signOut, now }) {
   };
   client.onState(draw);
   setInterval(() => !document.hidden && draw(), 1_000);
+  return draw;
 }
