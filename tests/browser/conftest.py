@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright, expect
 
 from tests import parts
 from tests.browser.standin import Standin
 from tests.waiting import PATIENCE
+
+# Five seconds, as playwright has it, are short on a busy machine.
+expect.set_options(timeout=PATIENCE * 1000)
 
 ARGUMENTS = [
     "--no-sandbox",

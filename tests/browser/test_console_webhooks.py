@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import expect
 
 from tests.axe import serious
 from tests.browser.conftest import Tab
@@ -103,6 +104,24 @@ async def test_a_failing_endpoint_says_why_and_until_when_and_its_attempts_are_s
     await tab.page.click("button:has-text('Pause')")
     await tab.page.click("dialog >> text=Pause >> nth=-1")
     await tab.page.wait_for_selector(".health[data-state=disabled] >> text=paused by hand")
+
+
+async def test_an_attempt_that_is_read_stays_in_its_place_while_newer_ones_come(
+    tab: Tab, running_callboard: RunningCallboard, box: PostBox, run: str
+) -> None:
+    session = await hook(running_callboard.url, box, run, events=["line"])
+    await publish(running_callboard.url, f"job.{run}.line", {"text": "the first"})
+    await open_console(tab, running_callboard.url, f"webhooks/{session}")
+    await tab.page.click(".attempt-row")
+    await tab.page.wait_for_selector(".attempt-detail >> text=webhook-signature: ***")
+    top = "document.querySelector('.attempt-row[aria-expanded=true]').getBoundingClientRect().top"
+    before = await tab.page.evaluate(top)
+
+    await publish(running_callboard.url, f"job.{run}.line", *({"n": n} for n in range(8)))
+
+    await expect(tab.page.locator(".attempt")).to_have_count(9)
+    assert abs(await tab.page.evaluate(top) - before) < 2
+    assert await tab.page.is_visible(".attempt-detail:not([hidden])")
 
 
 async def test_a_stretch_is_replayed_what_failed_is_recovered_and_a_secret_rotated(

@@ -23,7 +23,7 @@ const FIELDS = [
 
 const columns = (own) => [
   { name: "name", title: "Session", cell: (row) => nameOf(row), sort: (row) => row.name ?? row.session_id },
-  { name: "method", title: "Delivery", cell: (row) => h("span.with-icon", {}, icon(iconOf(row.delivery_method)), titleOf(row.delivery_method)), sort: (row) => row.delivery_method },
+  { name: "method", title: "Delivery", cell: (row) => h("span.with-icon", { title: titleOf(row.delivery_method) }, icon(iconOf(row.delivery_method)), h("span.word", {}, titleOf(row.delivery_method))), sort: (row) => row.delivery_method },
   { name: "state", title: "Now", cell: (row) => stateOf(row, own()) },
   { name: "reads", title: "Reads", narrow: true, cell: (row) => readsOf(row) },
   { name: "owner", title: "Owner", narrow: true, cell: (row) => (row.owner ? row.owner.split(" ").at(-1) : "–") },

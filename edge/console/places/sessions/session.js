@@ -73,7 +73,7 @@ export function sessionView(context, id) {
           h("section.card", {}, h("h3", {}, "Settings"), h("div.inner", {}, settingsView(session)))),
         h("div.session-column", {},
           h("section.card", {}, h("h3", {}, "Last events"), h("div.inner", {}, latest.element)),
-          programs.length && h("section.card", {}, h("h3", {}, "How to read it"), h("div.inner", {}, ...programs.map(([title, text]) => h("div.program", {}, h("span.label", {}, title), h("pre", { tabindex: 0, "aria-label": title }, text), copyButton("Copy", () => text))))))));
+          programs.length > 0 && h("section.card", {}, h("h3", {}, "How to read it"), h("div.inner", {}, ...programs.map(([title, text]) => h("div.program", {}, h("span.label", {}, title), h("pre", { tabindex: 0, "aria-label": title }, text), copyButton("Copy", () => text))))))));
   };
   const tools = (isWebhook) => [
     isWebhook && h("a.tool.wide", { href: context.addressOf("webhooks", [id]) }, icon("webhook"), h("span", {}, "Deliveries")),

@@ -66,13 +66,20 @@ export function attemptsView({ api, toast, changed = () => {}, done = () => {}, 
       })],
     }[reason]());
   };
+  /** What is read now stays where it is on the screen while newer attempts come in above it. */
+  const held = (change) => {
+    const open = [...list.querySelectorAll(".attempt-row[aria-expanded=true]")].find((each) => each.getBoundingClientRect().bottom > 0);
+    const before = open?.getBoundingClientRect().top;
+    change();
+    if (open?.isConnected) scrollerOf(list).scrollTop += open.getBoundingClientRect().top - before;
+  };
   const draw = () => {
     const rows = attempts.map((attempt) => {
       const key = keyOf(attempt);
       if (!made.has(key)) made.set(key, row(attempt));
       return made.get(key);
     });
-    if (rows.length !== list.children.length || rows.some((each, at) => each !== list.children[at])) list.replaceChildren(...rows);
+    if (rows.length !== list.children.length || rows.some((each, at) => each !== list.children[at])) held(() => list.replaceChildren(...rows));
     const kept = new Set(attempts.map(keyOf));
     for (const key of made.keys()) if (!kept.has(key)) made.delete(key);
     show(list, rows.length > 0);
@@ -130,6 +137,14 @@ export function attemptsView({ api, toast, changed = () => {}, done = () => {}, 
 
   const element = h("section.attempts", { "aria-label": "Attempts" }, h("h3.step", {}, "Attempts"), bar.element, state, list, h("div.row-of-buttons", {}, more));
   return { element, read, set: (values) => bar.set(values) };
+}
+
+/** What scrolls an element: an ancestor, or the document. */
+function scrollerOf(element) {
+  for (let each = element.parentElement; each && each !== document.body; each = each.parentElement) {
+    if (each.scrollHeight > each.clientHeight && ["auto", "scroll"].includes(getComputedStyle(each).overflowY)) return each;
+  }
+  return document.body.scrollHeight > document.body.clientHeight && getComputedStyle(document.body).overflowY === "auto" ? document.body : document.scrollingElement;
 }
 
 function timing({ timing_ms: spans }) {
