@@ -62,7 +62,7 @@ async def open_viewport(tab: Tab, url: str) -> Sent:
     await tab.page.goto(f"{url}/#viewport")
     await tab.page.wait_for_selector("#render .stage", state="attached")
     await tab.until(SETTLED)
-    await tab.until(f"() => document.querySelector('{STAGE} canvas').width > 64")
+    await tab.until(f"() => document.querySelector('{STAGE} canvas')?.width > 64")
     return sent
 
 
@@ -258,7 +258,7 @@ async def test_a_pick_names_the_pixel_and_shows_what_was_found(tab: Tab, running
     sent.answer = {"render": "rendering", "result": result}
     await tab.page.click("#render [aria-label='Pick a pixel']")
     await tab.page.select_option("#render [aria-label='What to pick']", "material")
-    width = await tab.page.evaluate(f"document.querySelector('{STAGE} canvas').width")
+    width = await tab.page.evaluate(f"document.querySelector('{STAGE} canvas')?.width")
 
     await tab.page.click(STAGE)
     await tab.page.wait_for_selector("#render .picked")

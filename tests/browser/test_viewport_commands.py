@@ -185,7 +185,7 @@ async def test_a_chosen_background_is_asked_of_the_server_and_kept(alice: Tab) -
 
     await alice.page.select_option("#render select[title=Background]", "checker")
     await eventually(lambda: any("background=checker" in url for url in opened))
-    await alice.until(f"() => document.querySelector('{STAGE} canvas').width === {SIMULATED.width}")
+    await alice.until(f"() => document.querySelector('{STAGE} canvas')?.width === {SIMULATED.width}")
     await alice.page.reload()
     await shown(alice, "Rendering")
 

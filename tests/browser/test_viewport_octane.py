@@ -137,7 +137,7 @@ async def test_an_octane_that_hangs_is_busy_and_its_last_picture_stays_dimmed(br
             await shown(alice, "Busy")
             text = await alice.page.inner_text("#render .condition")
             dimmed = await alice.page.evaluate(f"document.querySelector('{STAGE}').classList.contains('stale')")
-            width = await alice.page.evaluate(f"document.querySelector('{STAGE} canvas').width")
+            width = await alice.page.evaluate(f"document.querySelector('{STAGE} canvas')?.width")
         finally:
             studio.octane.clear()
 
@@ -184,7 +184,7 @@ async def test_an_octane_that_has_gone_is_absent_with_what_to_do_and_comes_back_
         await alice.page.reload()
         await shown(alice, "Absent")
         # FRAMES may have forgotten it: the server keeps the last picture of a render.
-        await alice.until(f"() => document.querySelector('{STAGE} canvas').width === {SIMULATED.width}")
+        await alice.until(f"() => document.querySelector('{STAGE} canvas')?.width === {SIMULATED.width}")
 
         await studio.start()
         await shown(alice, "Rendering")

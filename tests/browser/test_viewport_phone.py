@@ -43,7 +43,7 @@ async def open_page(phone: Tab, url: str) -> Sent:
     await phone.page.goto(f"{url}/console/renders")
     await phone.page.wait_for_selector("#render .stage", state="attached")
     await phone.until(READY)
-    await phone.until(f"() => document.querySelector('{STAGE} canvas').width > 64")
+    await phone.until(f"() => document.querySelector('{STAGE} canvas')?.width > 64")
     await phone.page.locator(STAGE).scroll_into_view_if_needed()
     return sent
 
