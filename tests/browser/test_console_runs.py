@@ -115,15 +115,18 @@ async def test_which_run_failed_last_night_and_why_is_found_in_the_browser_alone
 async def test_a_failing_command_has_a_page_that_says_why(
     tab: Tab, running_callboard: RunningCallboard, programs: Programs, entity: str
 ) -> None:
-    script = "import sys; print('started'); print('no such disk', file=sys.stderr); sys.exit(3)"
-    argv = programs._tree.command("run", "--job", entity, "--", sys.executable, "-c", script)
+    script = (
+        "import sys; print('\\x1b[32mstarted\\x1b[0m'); print('tried\\nno such disk', file=sys.stderr); sys.exit(3)"
+    )
+    argv = programs._tree.command("run", "--colours", "--job", entity, "--", sys.executable, "-c", script)
     process = await programs.start(*argv)
     assert await asyncio.wait_for(process.wait(), PATIENCE) == 3
 
     await open_console(tab, running_callboard.url, f"runs/job/{entity}")
     await tab.page.wait_for_selector("#runs .why-card >> text=It failed with exit code 3")
-    await tab.page.wait_for_selector("#runs .log >> text=started")
-    await tab.page.wait_for_selector("#runs .why-card pre >> text=no such disk")
+    await tab.page.wait_for_selector("#runs .log .ansi-fg-2 >> text=started")
+    await tab.page.wait_for_selector("#runs .why-card .reason >> text=no such disk")
+    await tab.page.wait_for_selector("#runs .why-card pre >> text=tried")
 
     assert "Failed" in await tab.page.inner_text("#runs .place-heading")
     assert tab.complaints == []

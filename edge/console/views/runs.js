@@ -20,6 +20,12 @@ export const LEAST_RATE = 0.05;
 /** What a status is called, and its tone. */
 export const wordOf = (status) => WORDS[status] ?? [String(status ?? "unknown"), "quiet"];
 
+/** The seconds that are left of a run, by what it said last; null where it says nothing, or that time has passed. */
+export function etaOf({ eta_seconds: eta, updated }, now) {
+  const left = Number.isFinite(eta) ? eta - Math.max(0, now - updated) / 1000 : 0;
+  return left > 0 ? left : null;
+}
+
 /** A run's stage and what is said of it, without a line such as "40 %" that says its part again. */
 export const doingOf = ({ stage }, said) => plainText([stage, /^\s*[\d.]+\s*%\s*$/.test(said ?? "") ? "" : said].filter(Boolean).join(" · "));
 
@@ -74,7 +80,8 @@ export class RunRow {
 
   #going(run, now) {
     const rate = run.rate >= LEAST_RATE ? `${short(run.rate)}/s` : "";
-    const left = Number.isFinite(run.eta_seconds) ? `${duration(run.eta_seconds)} left` : "";
+    const eta = etaOf(run, now);
+    const left = eta ? `${duration(eta)} left` : "";
     return [rate, left || (run.started ? duration((now - run.started) / 1000) : "")].filter(Boolean).join(" · ");
   }
 

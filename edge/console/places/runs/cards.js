@@ -5,7 +5,7 @@ import { duration, number, percent, short } from "../../format.js";
 import { sentence } from "../../parts/states.js";
 import { setTime, time } from "../../parts/time.js";
 import { TERMINAL } from "../../store.js";
-import { LEAST_RATE, doingOf } from "../../views/runs.js";
+import { LEAST_RATE, doingOf, etaOf } from "../../views/runs.js";
 import { ansi, plainText } from "./ansi.js";
 import { cost } from "./tree.js";
 
@@ -42,7 +42,7 @@ export function whyCard() {
       h("p.line", {}, h("span.mark", {}, icon(failed ? "alert" : "stop")), h("strong", {}, failed ? `It failed${code}` : `It was stopped${code}`), time(run.updated)),
       reason ? h("p.reason", {}, reason) : "",
       step ? h("p", {}, step) : "",
-      lines.length ? h("pre.detail-text", { tabindex: 0, "aria-label": "What it said last" }, ...lines.flatMap(({ text: line }) => [...ansi(line), "\n"])) : "");
+      lines.length && !(lines.length === 1 && plainText(lines[0].text).trim() === reason.trim()) ? h("pre.detail-text", { tabindex: 0, "aria-label": "What it said last" }, ...lines.flatMap(({ text: line }) => [...ansi(line), "\n"])) : "");
   };
   return { element, set };
 }
@@ -71,7 +71,7 @@ export function progressCard() {
   };
   const set = (run, key, now) => {
     const over = TERMINAL.has(run.status);
-    const eta = !over && Number.isFinite(run.eta_seconds) ? Math.max(0, run.eta_seconds - (now - run.updated) / 1000) : null;
+    const eta = over ? null : etaOf(run, now);
     const took = over ? run.duration ?? (run.updated - run.started) / 1000 : (now - run.started) / 1000;
     const { current, total } = run.steps ?? {};
     say(part, percent(run.progress));
