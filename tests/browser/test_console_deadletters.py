@@ -239,6 +239,8 @@ async def test_loading_a_fault_and_nothing_are_three_different_things(tab: Tab, 
     await tab.page.goto(f"{standin.url}/console/deadletters")
 
     await tab.page.wait_for_selector("#deadletters .state[data-kind=loading]")
+    # Once that is shown, nothing reads the list anew by itself.
+    await tab.page.wait_for_selector("#deadletters .fullness:visible")
     let_go.set()
     await tab.page.wait_for_selector("#deadletters .state[data-kind=failed]")
     assert "The store is being repaired." in await tab.page.inner_text("#deadletters")

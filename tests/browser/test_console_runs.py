@@ -286,6 +286,8 @@ async def test_loading_a_fault_and_nothing_are_three_different_things_on_a_run_s
     standin.extra["/runs/r1"] = page
     await tab.page.goto(f"{standin.url}/console/runs/job/r1")
     await tab.page.wait_for_selector("#runs .state[data-kind=loading]")
+    # When it has come live it reads again only what it has not asked for already.
+    await tab.until("() => callboard.client.state.phase === 'live'")
     let_go.set()
     await tab.page.wait_for_selector("#runs .state[data-kind=failed]")
     now = datetime.now(UTC).isoformat()

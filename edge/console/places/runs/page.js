@@ -26,6 +26,8 @@ export class RunPage {
   #run = null;
   #fault = null;
   #denied = false;
+  #reading = false;
+  #again = false;
   #stages = [];
   #leftOut = 0;
   #record = new RunRecord();
@@ -99,19 +101,30 @@ export class RunPage {
   }
 
   async #read() {
-    const { client, store } = this.#context;
+    if (this.#reading) {
+      this.#again = true;
+      return;
+    }
+    [this.#reading, this.#again] = [true, false];
+    const { client } = this.#context;
     try {
       const answer = await client.get(`/runs/${encodeURIComponent(this.#id)}?domain=${encodeURIComponent(this.#domain)}`);
-      if (this.#closed) return;
       const { stages, stages_left_out: leftOut, ...run } = answer;
-      [this.#stages, this.#leftOut] = [stages, leftOut];
-      this.#take(ofAnswer(run));
+      [this.#stages, this.#leftOut, this.#again] = [stages, leftOut, false];
+      if (!this.#closed) this.#take(ofAnswer(run));
     } catch (fault) {
-      if (this.#closed) return;
-      const known = store.runs.get(this.#key);
-      if (known) this.#take(known);
-      else if (!this.#run) this.#fail(fault);
+      this.#again &&= !fault.status;
+      if (!this.#closed) this.#unread(fault);
     }
+    this.#reading = false;
+    // It began before the connection was there.
+    if (this.#again && !this.#closed) this.#read();
+  }
+
+  #unread(fault) {
+    const known = this.#context.store.runs.get(this.#key);
+    if (known) this.#take(known);
+    else if (!this.#run) this.#fail(fault);
   }
 
   /** Whether a run that is not found may be one that the token may not read. */
