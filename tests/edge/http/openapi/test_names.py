@@ -13,7 +13,7 @@ from edge.http.openapi.operation import Operation
 PROMISED = Path(__file__).parent / "operations.txt"
 VERBS = (
     "unsnooze acknowledge act cancel change check create delete describe disable dismiss download enable end find give hold join list "
-    "offer open poll post publish purge read recover redirect redrive refresh refuse release replay resend resolve resume rotate "
+    "offer open poll post publish purge read recover redeem redirect redrive refresh refuse release replay resend resolve resume rotate "
     "run search send show snooze start stop stream summarise test validate verify wait watch"
 )
 
