@@ -79,7 +79,7 @@ class EventsView {
     this.bar = eventBar((values) => this.#refilter(values));
     this.chips = new Chips((type) => this.#toggle(type));
     this.foot = foot({ further: () => this.log.back(), jump: (sequence) => this.#jump(sequence), curl: () => listCurl(this.#context.client, this.log) });
-    this.rows = new RowList({ entries: () => this.log.entries, choose: (entry) => this.#choose(entry), moved: () => this.#moved() });
+    this.rows = new RowList({ entries: () => this.log.entries, choose: (entry) => this.#choose(entry), moved: () => this.#moved(), resized: () => this.#stuck && this.rows.foot() });
     this.caption = h("span");
     this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => this.follow() }, icon("down"), this.caption);
     this.none = h("div.nothing", { hidden: true }, h("p", {}, "No event matches."), h("button.quiet", { type: "button", onclick: () => this.#go([], { demo: this.#filter.demo ? "1" : "" }) }, "Clear the filter"));

@@ -5,8 +5,9 @@ import { byId, causedBy } from "./query.js";
 // A chain that is longer than this is shown in part.
 const CAUSES = 20;
 const EFFECTS = 50;
-// Pages that are scanned for one event, and for what came of one.
-const PAGES = 20;
+// Pages that are scanned for one event, and for what came of one. The server answers with a page once it has looked for some
+// milliseconds: on a busy one that is not many events.
+const PAGES = 200;
 
 async function scan(ask, query, start, most) {
   const found = [];
@@ -20,7 +21,7 @@ async function scan(ask, query, start, most) {
   return found.slice(0, most);
 }
 
-/** One event by its id; null where it is not kept (any more). Looked for from its own time on. */
+/** One event by its id, looked for from its own time on; null where it is not kept (any more). */
 export async function eventById(ask, id) {
   const { filter, since } = byId(id);
   return (await scan(ask, { filter }, since ? { since } : { cursor: "earliest" }, 1))[0] ?? null;

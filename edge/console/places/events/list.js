@@ -60,8 +60,9 @@ export class RowList {
   #room = 0;
   current = null;
 
-  /** `entries()` are what is shown; `choose(entry)` is called where one is opened; `moved()` when the reader has scrolled. */
-  constructor({ entries, choose, moved }) {
+  /** `entries()` are what is shown; `choose(entry)` is called where one is opened; `moved()` when the reader has scrolled,
+   * `resized()` when more or less room is there. */
+  constructor({ entries, choose, moved, resized }) {
     this.entries = entries;
     this.list = h("ol.events", { "aria-label": "Events, oldest first" });
     this.element = h("div.scroll", { tabindex: -1 }, this.list);
@@ -86,6 +87,7 @@ export class RowList {
       this.#room = this.element.clientHeight;
       this.height = matchMedia("(max-width: 720px)").matches ? 58 : 24;
       this.draw();
+      resized();
     }).observe(this.element);
   }
 
