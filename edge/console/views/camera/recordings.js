@@ -10,6 +10,8 @@ import { recordingAt, timeline } from "./timeline.js";
 // How often (ms) the list is read again: events say sooner that something changed.
 const REREAD = 30_000;
 const TICK = 1_000;
+// One that has just begun is over before anything is seen of it, and is passed over by who steps back (ms).
+const BEGUN = 3_000;
 
 /** A recording as the server lists it, for the timeline: `{ id, label, begin, end, open, bytes, continuous, overwritable }` with times in ms. */
 export function entryOf(item, now) {
@@ -122,7 +124,7 @@ export function recordings(view) {
   }
 
   function step(to) {
-    const sorted = [...list].sort((a, b) => a.begin - b.begin);
+    const sorted = list.filter(({ open, begin, id }) => !open || id === played?.id || now() - begin > BEGUN).sort((a, b) => a.begin - b.begin);
     const at = played ? sorted.findIndex(({ id }) => id === played.id) : sorted.length;
     const next = sorted[at + to];
     if (next) attempt("Play", () => play(next, next.begin));
