@@ -137,10 +137,13 @@ async def test_the_list_says_that_it_loads_that_nothing_fits_that_it_may_not_tha
     ):
         wish.clear()
         wish.update(change)
+        # The page reads again when it comes into view.
+        await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         await tab.page.wait_for_selector(f"#sessions .state[data-kind={kind}]")
         assert await serious(tab.page) == [], kind
     assert await tab.page.is_visible("text=Try again")
     wish.clear()
+    await tab.page.click("text=Try again")
     await tab.page.wait_for_selector("#sessions .state[data-kind=empty]")
 
 
