@@ -42,6 +42,7 @@ async def test_letters_of_a_webhook_that_failed_for_good_are_tried_sent_again_at
     # What is wrong leads to it.
     await page.click(".problems li:has-text('deliveries were given up') a")
     await page.fill("#deadletters input[name=name]", session)
+    await page.wait_for_url(f"**name={session}*")
     await until_rows(tab, 6)
     await page.click(f"{ROWS} a >> nth=0")
     await page.wait_for_selector(".why-card >> text=HTTP 500")

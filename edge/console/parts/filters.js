@@ -7,7 +7,8 @@ const TYPED = 300;
 
 /**
  * `fields` are `{ name, label, kind: "search" | "text" | "time" | "select" | "flag", options, placeholder, wide }`; `changed(values)` is
- * called when one was changed. Returns `{ element, values, set(values), field(name) }`; an empty value is "".
+ * called when one was changed. Returns `{ element, values, set(values), field(name), flush() }`; an empty value is "". `flush` tells at once
+ * what was typed just now: before something is done to what is shown.
  */
 export function filterBar(fields, changed) {
   const inputs = new Map();
@@ -38,7 +39,8 @@ export function filterBar(fields, changed) {
     }
     told = JSON.stringify(read());
   };
-  return { element, set, field: (name) => inputs.get(name), get values() { return read(); } };
+  const flush = () => typing && tell();
+  return { element, set, flush, field: (name) => inputs.get(name), get values() { return read(); } };
 }
 
 function control(field, inputs, tell, later) {

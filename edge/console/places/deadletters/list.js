@@ -215,6 +215,8 @@ export class LetterList {
 
   /** What is meant by the buttons, as `{ what, filter }`. */
   #meant() {
+    // What was typed a moment ago counts already.
+    this.bar.flush();
     const ids = [...this.#selected.keys()];
     if (ids.length) return { what: ids.length === 1 ? "The dead letter that is selected" : `The ${number(ids.length)} dead letters that are selected`, filter: { ids } };
     const filter = this.#asked();
