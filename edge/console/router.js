@@ -31,6 +31,7 @@ export class Router {
   #told;
   #open = null;
   #turn = 0;
+  #opening = false;
 
   /** Shows places in `outlet`; `told` has `opening(place)`, `opened(place, view)` and `failed(place, fault, again)`. */
   constructor(outlet, told) {
@@ -58,9 +59,9 @@ export class Router {
     return this.#follow();
   }
 
-  /** Writes down where a place stands, such as its filter, without opening anything. */
+  /** Writes down where a place stands, such as its filter, without opening anything; a place that is being left writes nothing. */
   mark(path, query, { replace = true } = {}) {
-    if (!this.#open) return;
+    if (!this.#open || this.#opening) return;
     const address = addressOf(this.#open.place.name, path, query);
     if (address === location.pathname + location.search) return;
     history[replace ? "replaceState" : "pushState"](null, "", address);
@@ -86,6 +87,7 @@ export class Router {
     const params = parseAddress(location) ?? parseAddress({ pathname: "/", search: "" });
     const place = PLACES.find(({ name }) => name === params.name);
     const turn = (this.#turn += 1);
+    this.#opening = false;
     if (this.#open?.place === place && this.#open.view.update) {
       this.#open.params = params;
       this.#open.view.update(params);
@@ -93,6 +95,7 @@ export class Router {
       return;
     }
     this.#told.opening(place);
+    this.#opening = true;
     try {
       const module = await place.load();
       const { default: made } = module;
@@ -103,11 +106,13 @@ export class Router {
       applyOnly(made.styles ?? []);
       const view = made.open(this.#context, params);
       this.#open = { place, view, params };
+      this.#opening = false;
       this.#outlet.replaceChildren(view.element);
       view.shown?.();
       this.#told.opened(place, view);
     } catch (fault) {
       if (turn !== this.#turn) return;
+      this.#opening = false;
       this.#close();
       this.#told.failed(place, fault, () => this.#follow());
     }

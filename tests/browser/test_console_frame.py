@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable
 
 import pytest
+from playwright.async_api import Route
 
 from edge.http.system import CONSOLE
 from tests.browser.conftest import Tab, Wire
 from tests.browser.standin import Standin
 from tests.browser.test_console_page import RunningCallboard, open_console, publish, run
+from tests.waiting import eventually
 
 __all__ = ["run"]
 
@@ -78,6 +80,28 @@ async def test_back_and_forward_and_links_stay_on_the_page(tab: Tab, running_cal
     await tab.page.wait_for_selector("#runs")
 
     assert await tab.page.evaluate("window.same") is True
+
+
+async def test_a_place_that_is_being_left_does_not_write_its_filter_into_the_next_one_s_address(
+    tab: Tab, running_callboard: RunningCallboard
+) -> None:
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+
+    await tab.page.route("**/console/places/cameras.js", hold)
+    await open_console(tab, running_callboard.url, "actors")
+    await tab.page.wait_for_selector("#actors tbody tr")
+    await tab.page.click("nav >> text=Cameras")
+    await eventually(lambda: held)
+
+    # As the filter does once somebody has stopped typing.
+    await tab.page.evaluate("callboard.router.mark([], { q: 'camera' })")
+    await held.pop().continue_()
+    await tab.page.wait_for_selector("#camera")
+
+    assert await tab.page.evaluate("location.pathname + location.search") == "/console/cameras"
 
 
 async def test_an_address_of_before_opens_the_place_where_the_view_is_now(
