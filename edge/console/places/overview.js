@@ -2,6 +2,7 @@
 
 import { h, icon, say, show } from "../dom.js";
 import { bytes, duration, short } from "../format.js";
+import { arrange } from "../parts/arrange.js";
 import { plot } from "../parts/plot.js";
 import { denied, kindOf, loading } from "../parts/states.js";
 import { setTime, time } from "../parts/time.js";
@@ -72,7 +73,7 @@ function problemList() {
       }
       return row.element;
     });
-    if (lines.length !== list.childElementCount || lines.some((line, at) => list.children[at] !== line)) list.replaceChildren(...lines);
+    arrange(list, lines);
     for (const [key, row] of rows) if (!lines.includes(row.element)) rows.delete(key);
     show(clear, !problems.length);
     show(list, problems.length > 0);
