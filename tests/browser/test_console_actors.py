@@ -124,18 +124,24 @@ async def test_an_answer_that_fails_says_so_with_a_way_to_try_again_and_one_that
 ) -> None:
     held: list[Route] = []
 
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=503, json={"code": "broker_unavailable", "detail": "NATS is away"})
+
     async def hold(route: Route) -> None:
         held.append(route)
 
-    await tab.page.route(ACTORS, hold)
+    await tab.page.route(ACTORS, refuse)
+    await tab.page.route(ACTORS, hold, times=1)
     await open_console(tab, running_callboard.url, "actors")
     await tab.page.wait_for_selector("#actors .state[data-kind=loading]")
     await eventually(lambda: held)
-    await held.pop().fulfill(status=503, json={"code": "broker_unavailable", "detail": "NATS is away"})
+    await refuse(held.pop())
     await tab.page.wait_for_selector("#actors .state[data-kind=failed] >> text=NATS is away")
     assert await serious(tab.page) == []
+    # The list is read by itself, too, so the server refuses until somebody has tried again.
+    async with tab.page.expect_request(ACTORS):
+        await tab.page.click("#actors >> text=Try again")
     await tab.page.unroute(ACTORS)
-    await tab.page.click("#actors >> text=Try again")
     await tab.page.wait_for_selector("#actors tbody tr")
     await tab.page.route(ACTORS, lambda route: route.abort())
 

@@ -46,18 +46,21 @@ const COLUMNS = [
 /** Reads the actors over and over; `draw(actors)` or `fail(element)` shows them. */
 function watching(context, { draw, fail }) {
   let drawn = false;
+  // The fault that is shown: drawn anew only where it changes, so that a click on its button is not lost.
+  let told = null;
   const mark = badge("not live", "warn", "The server did not answer; this is from before.");
   show(mark, false);
   const read = async () => {
     try {
       const { actors } = await context.client.get("/actors");
       show(mark, false);
+      told = null;
       await draw(actors);
       drawn = true;
     } catch (fault) {
       const allowed = fault.status !== 401 && fault.status !== 403;
       if (drawn && allowed) show(mark, true);
-      else fail(faulty(fault, "the actors", { right: RIGHT, again: () => polling.again() }));
+      else if (told !== (told = `${fault.status} ${fault.message}`)) fail(faulty(fault, "the actors", { right: RIGHT, again: () => polling.again() }));
     }
   };
   const polling = poll(read, EVERY);
