@@ -51,6 +51,7 @@ from edge.http.body import http_problem
 from edge.http.middleware import AuthMiddleware
 from edge.http.openapi.document import document
 from edge.http.origin import OriginMiddleware
+from edge.http.routing import IndexedRouter
 from edge.http.slashes import SlashRedirect
 from edge.http.traffic import RequestMetrics
 from edge.runtime import Edge
@@ -89,11 +90,6 @@ async def application(
 def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
     """Builds the application over a running edge; without metrics where another port has them."""
     app = Starlette(
-        routes=[
-            _guarded(route, edge.authenticator)
-            for route in routes()
-            if show_metrics or getattr(route, "path", "") != "/metrics"
-        ],
         middleware=[Middleware(OriginMiddleware, settings=edge.settings)],
         exception_handlers={
             Problem: refuse,
@@ -105,7 +101,13 @@ def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
     app.state.edge = edge
     app.state.door = EventDoor(edge.broker, edge.store)
     app.state.document = openapi
-    app.router.redirect_slashes = False
+    app.router = IndexedRouter(
+        [
+            _guarded(route, edge.authenticator)
+            for route in routes()
+            if show_metrics or getattr(route, "path", "") != "/metrics"
+        ]
+    )
     app.router.default = SlashRedirect(app.router)
     return app
 
