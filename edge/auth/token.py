@@ -16,7 +16,7 @@ import re
 import time
 from base64 import urlsafe_b64decode
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import jwt
 import msgspec
@@ -25,6 +25,7 @@ from edge.auth.grants import MAX_GRANTS, Grants
 from edge.auth.jwks import Jwks
 from edge.auth.keys import ALGORITHMS, Key, load, secret_key
 from edge.auth.principal import Principal
+from edge.auth.verified_tokens import VerifiedTokens
 from edge.errors import Problem
 from edge.settings import IdentitySettings
 from router.alerts import channel_of, is_user
@@ -75,6 +76,14 @@ _read_claims = msgspec.json.Decoder(_Claims).decode
 _read_header = msgspec.json.Decoder(dict[str, Any]).decode
 
 
+class _Verified(NamedTuple):
+    """A token whose signature was verified: by which key, what it says, and the principal that it proves."""
+
+    key: Key
+    claims: _Claims
+    principal: Principal
+
+
 class Verifier:
     """Verifies tokens against the configured keys and rules."""
 
@@ -85,9 +94,12 @@ class Verifier:
         if settings.secret:
             self._keys.append(secret_key(settings.secret))
         self.jwks = Jwks(settings) if settings.jwks_url else None
+        self._verified: VerifiedTokens[_Verified] = VerifiedTokens()
 
     async def verify(self, token: str) -> Principal:
         """The principal that a token proves. Raises Problem 401, or 503 where no keys could be fetched yet."""
+        if (known := self.known(token)) is not None:
+            return known
         algorithm, kid = self._read_header(token)
         if self.jwks and not self._candidates(algorithm, kid):
             await self.jwks.refresh()
@@ -95,6 +107,8 @@ class Verifier:
 
     def verify_now(self, token: str) -> Principal:
         """The same with the keys already fetched. Raises Problem."""
+        if (known := self.known(token)) is not None:
+            return known
         algorithm, kid = self._read_header(token)
         candidates = self._candidates(algorithm, kid)
         if not candidates and self.jwks and not self.jwks.keys:
@@ -102,8 +116,26 @@ class Verifier:
         for key in candidates:
             payload = _signed(token, key)
             if payload is not None:
-                return self._principal(payload)
+                found = self._read(payload, key)
+                self._verified.put(token, found)
+                return found.principal
         raise bad_token("no known key has signed it")
+
+    def known(self, token: str) -> Principal | None:
+        """The principal of a token that was verified before, by a key that is still in use. Raises Problem where it has expired."""
+        found = self._verified.get(token)
+        if found is None:
+            return None
+        if not any(found.key is key for key in self._in_use):
+            # A key that the issuer withdrew; or it was fetched again, and signs as before.
+            self._verified.drop(token)
+            return None
+        self._check_times(found.claims)
+        return found.principal
+
+    @property
+    def _in_use(self) -> list[Key]:
+        return self._keys + self.jwks.keys if self.jwks else self._keys
 
     @staticmethod
     def _read_header(token: str) -> tuple[str, str | None]:
@@ -132,10 +164,12 @@ class Verifier:
 
     def _candidates(self, algorithm: str, kid: str | None) -> list[Key]:
         """The keys that may have signed: of that algorithm, and of that kid where both have one."""
-        keys = self._keys + (self.jwks.keys if self.jwks else [])
-        return [key for key in keys if key.algorithm == algorithm and (None in (kid, key.kid) or key.kid == kid)]
+        return [
+            key for key in self._in_use if key.algorithm == algorithm and (None in (kid, key.kid) or key.kid == kid)
+        ]
 
-    def _principal(self, payload: bytes) -> Principal:
+    def _read(self, payload: bytes, key: Key) -> _Verified:
+        """Reads what a token says that this key signed. Raises Problem."""
         try:
             claims = _read_claims(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
@@ -155,7 +189,8 @@ class Verifier:
         if not claims.sub.isprintable() or claims.sub.isspace():
             raise bad_token("its sub must be printable")
         # It is valid within the leeway, so what it opens lives as long.
-        return Principal(f"{claims.iss or '-'} {claims.sub}", grants, claims.exp + self._settings.leeway)
+        principal = Principal(f"{claims.iss or '-'} {claims.sub}", grants, claims.exp + self._settings.leeway)
+        return _Verified(key, claims, principal)
 
     def _check_times(self, claims: _Claims) -> None:
         now, leeway = time.time(), self._settings.leeway
