@@ -13,6 +13,7 @@ from router.codec import rfc3339
 from router.cursor import Start
 from router.replay import Gap
 
+_recoveries = {outcome: metrics.recoveries.labels(outcome) for outcome in metrics.RECOVERIES}
 _SLOWED = "the filters of this principal take too much time: events come later, all of them and in order"
 
 
@@ -20,7 +21,6 @@ def ready(
     recovery: ReaderRecovery, session_id: str, cursor: str, start: Start, gap: Gap | None, heartbeat: float
 ) -> Notice:
     """The first notice of every connection: where it begins, and whether it goes on where its client was."""
-    metrics.recoveries.labels("gap" if gap else "recovered" if start.cursor else "fresh").inc()
     return Notice(
         "ready",
         {
@@ -32,6 +32,11 @@ def ready(
             **_times(),
         },
     )
+
+
+def count_recovery(gap: Gap | None, start: Start) -> None:
+    """Counts a reader that connected."""
+    _recoveries["gap" if gap else "recovered" if start.cursor else "fresh"].inc()
 
 
 def lost(recovery: ReaderRecovery, gap: Gap, cursor: str) -> Notice:

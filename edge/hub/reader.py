@@ -29,7 +29,7 @@ from edge.types import Authorization, Batch, Notice, State
 from edge.view import FULL, Pace, View
 from router.cursor import Start, rest_of_snapshot
 from router.errors import BrokerError
-from router.replay import Gap
+from router.replay import Gap, Stretch
 
 log = logging.getLogger(__name__)
 # The name that the callback guide gives to what manages sessions and deliveries.
@@ -234,10 +234,15 @@ class Reader:
         else:
             place = await self._hub.recovery.place(start, self.feed)
             self.position, self.epoch, gap = place.after, self._hub.epoch, place.gap
-        self.state = State.REPLAYING
-        self._say("reader connected")
+        self._connected(gap, start)
         ready = self._ready(gap, start)
         return [ready, self._gap(gap)] if gap else [ready]
+
+    def _connected(self, gap: Gap | None, start: Start) -> None:
+        """Notes that it was found where it begins; `ready` is next."""
+        self.state = State.REPLAYING
+        notices.count_recovery(gap, start)
+        self._say("reader connected")
 
     def end(self) -> None:
         """Leaves the hub; what was not written is not counted as sent."""
@@ -333,16 +338,10 @@ class Reader:
                 yield self._gap(place.gap)
         # From here to LIVE nothing may wait: what is received in between would be lost.
         remembered = self._hub.recovery.remembered(self.feed, self.position)
-        if remembered is not None and not remembered.more:
-            settled = self._hub.recovery.page_now(self.feed, self.position, remembered)
-            if not isinstance(settled, Unsettled):
-                self.state = State.LIVE
-                self.feed.live.add(self)
-                if settled is not None:
-                    self.offer(settled)
-                elif self.says_live:
-                    yield self._notice(LIVE)
-                return
+        if remembered is not None and (said := self._join_live(remembered)) is not None:
+            for notice in said:
+                yield notice
+            return
         stretch = remembered or await self._hub.recovery.stretch(self.feed, self.position)
         page = await self._hub.recovery.page(self.feed, self.position, stretch)
         if self._view != self.feed.view or self.epoch != self._hub.epoch or self.state is State.CLOSED:
@@ -358,6 +357,20 @@ class Reader:
         if remembered is not None:
             # Nothing was waited for: others have their turn between two pages.
             await asyncio.sleep(0)
+
+    def _join_live(self, remembered: Stretch) -> list[Notice] | None:
+        """Goes live, where all that comes next was received last; returns what is to be said. None where it must read on first."""
+        if remembered.more:
+            return None
+        settled = self._hub.recovery.page_now(self.feed, self.position, remembered)
+        if isinstance(settled, Unsettled):
+            return None
+        self.state = State.LIVE
+        self.feed.live.add(self)
+        if settled is not None:
+            self.offer(settled)
+            return []
+        return [self._notice(LIVE)] if self.says_live else []
 
     def _of_snapshot(self, snapshot: SnapshotPages) -> Iterator[Batch | Notice]:
         """One page of the snapshot, and at its end the cursor behind which all else comes."""

@@ -117,17 +117,30 @@ class ReaderRecovery:
         integrity = self._integrity
         while True:
             await integrity.steady(self._settings.store_patience)
-            cursor, incarnation = start.cursor, integrity.incarnation
-            if (
-                cursor is not None
-                and cursor.epoch == integrity.epoch
-                and integrity.first <= cursor.sequence <= integrity.position
-                and cursor.check in (UNKNOWN, self.check(cursor.sequence))
-            ):
-                return Place(cursor.sequence, None)
+            if (known := self._place_now(start)) is not None:
+                return known
+            incarnation = integrity.incarnation
             place = await self._ask(lambda: self._find(start, feed.view))
             if incarnation == integrity.incarnation:
                 return place
+
+    def place_now(self, start: Start) -> Place | None:
+        """The same without waiting, for most who come back; None where the store must be asked."""
+        if start.snapshot or start.foreign or not self._integrity.is_steady:
+            return None
+        return self._place_now(start)
+
+    def _place_now(self, start: Start) -> Place | None:
+        integrity, cursor = self._integrity, start.cursor
+        if cursor is None or cursor.epoch != integrity.epoch:
+            return None
+        before_first = max(integrity.first - 1, 0)
+        if not before_first <= cursor.sequence <= integrity.position:
+            return None
+        # Of the place before the first event nothing is kept that could be compared.
+        if cursor.sequence > before_first and cursor.check not in (UNKNOWN, self.check(cursor.sequence)):
+            return None
+        return Place(cursor.sequence, None)
 
     async def begin(self, start: Start, view: View) -> Place:
         """Finds where a session that is made now begins. Raises BrokerError."""

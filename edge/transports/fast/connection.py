@@ -8,6 +8,7 @@ with a small mailbox and then back to the cursor. A short-lived task replays; it
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from abc import abstractmethod
@@ -26,6 +27,8 @@ from edge.types import Batch, Encoder, Notice, State
 from edge.view import FULL, Pace
 from router.cursor import Start
 from router.errors import BrokerError
+
+log = logging.getLogger(__name__)
 
 
 def socket_of(transport: asyncio.Transport) -> socket.socket | None:
@@ -284,11 +287,48 @@ class FastReader(Reader, asyncio.Protocol):
 
     # The short-lived task.
 
-    def begin(self, start: Start) -> None:
-        """Reads from a place on; called once, when the connection has been taken over."""
-        if self.state is not State.CLOSED:
-            self._begin_stream()
-            self._task = self._sweeper.start(self._follow(start))
+    def begin(self, start: Start, head: bytes = b"") -> None:
+        """Reads from a place on; called once, when the connection has been taken over. `head` is written before everything.
+
+        Where nothing has to be waited for, `ready` and all that its client lacks go out with the head, at once and without a task.
+        """
+        if self.state is State.CLOSED or self._transport is None:
+            return
+        try:
+            left = None if self._begin_now(start, head) else start
+        except Exception:
+            log.exception("a reader failed; its connection is closed and its client may come back")
+            self.close(FAILED)
+            return
+        if self.state not in (State.LIVE, State.CLOSED) and self._task is None:
+            self._task = self._sweeper.start(self._follow(left))
+
+    def _begin_now(self, start: Start, head: bytes) -> bool:
+        """Writes what comes first; says whether `ready` is among it."""
+        assert self._transport is not None
+        forms = [head + self._preamble()]
+        place = None if self._paused else self._hub.recovery.place_now(start)
+        if place is not None:
+            self.position, self.epoch = place.after, self._hub.epoch
+            self._connected(None, start)
+            about = (self.encoder, self.session_id, self.position, self.epoch, start.cursor is None)
+            forms.append(self._sweeper.ready(about, lambda: self.encoder.notice(self._ready(None, start))))
+        self._transport.writelines([form for form in forms if form])
+        if place is None:
+            return False
+        self._begun()
+        self._go_live()
+        return True
+
+    def _go_live(self) -> None:
+        """Goes live, where all that comes next for it was received last."""
+        recovery = self._hub.recovery
+        if self._view != self.feed.view or recovery.moved(self.position, self.epoch) is not None:
+            return
+        remembered = recovery.remembered(self.feed, self.position)
+        for notice in (self._join_live(remembered) if remembered is not None else None) or ():
+            self._send(notice)
+        self._join_group()
 
     async def _follow(self, start: Start | None) -> None:
         if not await run_logged(self._replay(start)):
@@ -343,8 +383,9 @@ class FastReader(Reader, asyncio.Protocol):
     def _end_connection(self, reason: Disconnect) -> None:
         """Ends the connection behind what was written."""
 
-    def _begin_stream(self) -> None:
-        """Writes what comes before everything."""
+    def _preamble(self) -> bytes:
+        """What comes before everything."""
+        return b""
 
     def _begun(self) -> None:
         """Called once the first notices are written."""

@@ -29,9 +29,8 @@ class FastSse(FastReader):
         self.stats.served += change > 0
         metrics.readers.labels("sse").inc(change)
 
-    def _begin_stream(self) -> None:
-        if self._transport is not None and self.encoder.opening:
-            self._transport.write(self.encoder.opening)
+    def _preamble(self) -> bytes:
+        return self.encoder.opening
 
     @property
     def _chunked(self) -> bool:

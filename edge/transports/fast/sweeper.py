@@ -17,6 +17,8 @@ from edge.types import Encoder, Notice
 
 # How often deadlines are looked at; they are seconds long.
 LOOK_SECONDS = 0.5
+# The bytes of a notice are shared for 10 ms: as old as the time in it may be.
+SHARED_A_SECOND = 100
 
 
 class Swept(Protocol):
@@ -52,6 +54,7 @@ class Sweeper:
         # The few that have a deadline: when, after how long, and how much was waiting to be written at the last look.
         self._deadlines: dict[Swept, tuple[float, float, int]] = {}
         self._heartbeat: tuple[tuple[Encoder, str, int, int], bytes] | None = None
+        self._ready: tuple[tuple[object, ...], bytes] | None = None
 
     @property
     def with_deadline(self) -> Iterator[Swept]:
@@ -111,10 +114,16 @@ class Sweeper:
                 if waiting is not None:
                     self._deadlines[connection] = (now + seconds, seconds, waiting)
 
+    def ready(self, about: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
+        """An encoded `ready`: connections that are opened together, and differ in nothing that is said, share its bytes."""
+        key = (*about, int(time.monotonic() * SHARED_A_SECOND))
+        if self._ready is None or self._ready[0] != key:
+            self._ready = key, make()
+        return self._ready[1]
+
     def heartbeat(self, encoder: Encoder, control: str, connection: Swept) -> bytes:
         """An encoded heartbeat: connections that are due together and at the same position share its bytes."""
-        # 10 ms: as old as the time in it may be.
-        key = (encoder, control, connection.position, int(time.monotonic() * 100))
+        key = (encoder, control, connection.position, int(time.monotonic() * SHARED_A_SECOND))
         if self._heartbeat is not None and self._heartbeat[0] == key:
             return self._heartbeat[1]
         form: bytes = encoder.notice(connection.heartbeat(control))

@@ -84,6 +84,10 @@ class ScriptedTransport:
         if self.waiting + self.sent > 1 and not self.lane._paused:
             self.lane.pause_writing()
 
+    def writelines(self, said: list[bytes | Notice]) -> None:
+        for each in said:
+            self.write(each)
+
     def drain(self) -> None:
         self.waiting = self.sent = 0
         if self.lane is not None and self.lane._paused and not self.closed:
@@ -340,6 +344,60 @@ async def _live(*clients: Client) -> None:
     await eventually(lambda: all(client.lane and client.lane.state is State.LIVE for client in clients))
     for client in clients:
         client.socket.drain()
+
+
+async def test_a_lane_begins_at_once_and_without_a_task_where_the_store_need_not_be_asked(
+    place: tuple[ScriptedStore, Hub, Takeover],
+) -> None:
+    store, _, lanes = place
+    first = Client(lanes, ["job.>"], 0)
+    await _live(first)
+    for _ in range(3):
+        store.publish("job.a.x")
+    store.deliver(3)
+    await eventually(lambda: first.socket.drain() or first.seen == [1, 2, 3])
+
+    second = Client(lanes, ["job.>"], 1)
+    await second.connect()
+
+    assert second.lane and second.lane._task is None and second.lane.state is State.LIVE
+    ready, *_ = second.said
+    assert isinstance(ready, Notice) and ready.control == "ready" and ready.body["recovered"]
+    assert _sequence(ready.body["cursor"]) == 1
+    second.socket.drain()
+    assert second.seen == [2, 3]
+
+
+async def test_a_lane_whose_place_the_store_must_find_waits_for_it_in_a_task(
+    place: tuple[ScriptedStore, Hub, Takeover],
+) -> None:
+    store, _, lanes = place
+    store.publish("job.a.x")
+    client = Client(lanes, ["job.>"], 1)
+    await client.connect()
+
+    assert client.lane and client.lane._task is not None and not client.said
+    await eventually(lambda: client.lane and client.lane.state is State.LIVE)
+    assert [said.control for said in client.said if isinstance(said, Notice)] == ["ready"]
+
+
+async def test_a_lane_that_fails_as_it_begins_is_closed_and_no_other(
+    place: tuple[ScriptedStore, Hub, Takeover], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, hub, lanes = place
+    first, second = Client(lanes, ["job.>"], 0), Client(lanes, ["job.>"], 0)
+    await _live(first)
+
+    def fail(*_given: object) -> None:
+        raise ValueError("a fault of ours")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(hub.recovery, "remembered", fail)
+        await second.connect()
+
+    (*_, bye) = second.said
+    assert isinstance(bye, Notice) and (bye.control, bye.body["reason"]) == ("bye", "internal_error")
+    assert second.socket.closed and first.lane and first.lane.state is State.LIVE
 
 
 async def test_a_lane_that_came_with_a_newer_cursor_is_not_told_again(

@@ -12,6 +12,7 @@ from edge.transports.encoders import SseEncoder
 from edge.transports.fast import sweeper as module
 from edge.transports.fast.sweeper import Sweeper
 from edge.types import Notice
+from tests.clocks import set_clock
 from tests.waiting import PATIENCE, eventually
 
 
@@ -105,3 +106,19 @@ def test_connections_at_one_place_share_the_bytes_of_a_heartbeat(monkeypatch: py
 
     assert first is same and b'"position":7' in first
     assert other is not first and b'"position":8' in other
+
+
+def test_connections_that_are_opened_together_share_a_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = set_clock(monkeypatch, "edge.transports.fast.sweeper", standing=True)
+    sweeper, made = Sweeper(), list[str]()
+
+    def ready(session: str) -> bytes:
+        def make() -> bytes:
+            made.append(session)
+            return f"{session} {len(made)}".encode()
+
+        return sweeper.ready((session,), make)
+
+    assert [ready("a"), ready("a"), ready("b"), ready("a")] == [b"a 1", b"a 1", b"b 2", b"a 3"]
+    clock.advance(0.011)
+    assert ready("a") == b"a 4"
