@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -38,38 +39,20 @@ ANY_HOST = frozenset({"/livez", "/readyz"})
 _PORTS = {"http": 80, "https": 443}
 
 
-class OriginMiddleware:
-    """The outermost middleware: refuses foreign hosts and origins, answers preflights, adds CORS headers."""
+class OriginRules:
+    """Which hosts this server answers to, and which origins a browser's page may come from."""
 
-    def __init__(self, app: ASGIApp, settings: EdgeSettings) -> None:
-        self._app = app
+    def __init__(self, settings: EdgeSettings) -> None:
         self._hosts = frozenset(host.lower() for host in settings.allowed_hosts) | {settings.host.lower()}
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allowed_origins)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        origin, host = headers.get("origin"), headers.get("host", "")
-        if repeated := _repeated(scope):
-            await self._refuse(scope, receive, send, "bad_header", f"{repeated} occurs more than once")
-        elif not self._is_own_host(host) and scope["path"] not in ANY_HOST:
-            await self._refuse(scope, receive, send, "forbidden_host")
-        elif origin is not None and not self._allows(origin, host):
-            await self._refuse(scope, receive, send, "forbidden_origin")
-        elif origin is None or scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-        elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            await self._preflight(origin, send)
-        else:
-            await self._app(scope, receive, self._with_cors(send, origin))
-
-    def _is_own_host(self, host: str) -> bool:
+    def is_own_host(self, host: str) -> bool:
+        """Whether a Host header names this server."""
         return "*" in self._hosts or _name(host) in self._hosts
 
-    def _allows(self, origin: str, host: str) -> bool:
-        if "*" in self._origins or self._is_listed(origin):
+    def allows(self, origin: str, host: str) -> bool:
+        """Whether a page of this origin may send requests to this host."""
+        if "*" in self._origins or self.is_listed(origin):
             return True
         try:
             parts = urlsplit(origin)
@@ -85,8 +68,44 @@ class OriginMiddleware:
         # This server's own pages. Behind a proxy its scheme may be unknown, so a missing port is the origin's default.
         return parts.hostname == name and (port or _PORTS[parts.scheme]) == (_port(host) or _PORTS[parts.scheme])
 
-    def _is_listed(self, origin: str) -> bool:
+    def is_listed(self, origin: str) -> bool:
+        """Whether an origin is allowed by name."""
         return origin.lower() in self._origins
+
+    def cors(self, origin: str) -> Mapping[str, str]:
+        """The CORS headers of an answer to a page of this origin, beside `Vary: Origin`."""
+        headers = {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
+        # A stream's pass is a cookie: a page of another origin sends it only where that origin is listed by name.
+        if self.is_listed(origin):
+            headers["Access-Control-Allow-Credentials"] = "true"
+        return headers
+
+
+class OriginMiddleware:
+    """The outermost middleware: refuses foreign hosts and origins, answers preflights, adds CORS headers."""
+
+    def __init__(self, app: ASGIApp, settings: EdgeSettings) -> None:
+        self._app = app
+        self._rules = OriginRules(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin, host = headers.get("origin"), headers.get("host", "")
+        if repeated := _repeated(scope):
+            await self._refuse(scope, receive, send, "bad_header", f"{repeated} occurs more than once")
+        elif not self._rules.is_own_host(host) and scope["path"] not in ANY_HOST:
+            await self._refuse(scope, receive, send, "forbidden_host")
+        elif origin is not None and not self._rules.allows(origin, host):
+            await self._refuse(scope, receive, send, "forbidden_origin")
+        elif origin is None or scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+        elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            await self._preflight(origin, send)
+        else:
+            await self._app(scope, receive, self._with_cors(send, origin))
 
     async def _preflight(self, origin: str, send: Send) -> None:
         headers = [
@@ -96,22 +115,16 @@ class OriginMiddleware:
             (b"access-control-max-age", b"600"),
             (b"vary", b"Origin"),
         ]
-        if self._is_listed(origin):
+        if self._rules.is_listed(origin):
             headers.append((b"access-control-allow-credentials", b"true"))
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
     def _with_cors(self, send: Send, origin: str) -> Send:
-        # A stream's pass is a cookie: a page of another origin sends it only where that origin is listed by name.
-        listed = self._is_listed(origin)
-
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["Access-Control-Allow-Origin"] = origin
-                headers["Access-Control-Expose-Headers"] = EXPOSED
-                if listed:
-                    headers["Access-Control-Allow-Credentials"] = "true"
+                headers.update(self._rules.cors(origin))
                 headers.add_vary_header("Origin")
             await send(message)
 
