@@ -1,8 +1,9 @@
 """Measures Callboard on this machine and prints one table: `make bench`.
 
-    make bench                                        all of it, within six minutes
+    make bench                                        all but `versus`, within six minutes
     make bench ARGS='--only deliver,latency --seconds 3'
-    make bench ARGS='--full --json'                   larger crowds: 5,000 idle connections, storms of 2,000
+    make bench ARGS='--only versus'                   beside Centrifugo, nchan and a Starlette loop, within four minutes
+    make bench ARGS='--full --json'                   all, and larger crowds: 5,000 idle connections, storms of 2,000
 
 Method. Every server is a process as people run it: nats-server from the package, `python -m ops edge --port`, nginx. Each
 part has servers of its own, so that none finds what another left. Events come from one raw NATS socket (`producer`) that
@@ -46,6 +47,7 @@ from ops.bench import (
     sdk,
     storm,
     tree,
+    versus,
     webhooks,
 )
 from ops.bench.report import ReportRow
@@ -74,7 +76,10 @@ PARTS: Mapping[str, Part] = {
     "webhooks": webhooks.run,
     "routing": routing.run,
     "rules": rules.run,
+    "versus": versus.run,
 }
+# Run by name or with --full only: what is measured in six minutes is ours.
+BY_NAME = ("versus",)
 
 
 async def measure(parts: list[str], plan: Plan, quiet: bool) -> tuple[list[ReportRow], bool]:
@@ -97,7 +102,8 @@ async def measure(parts: list[str], plan: Plan, quiet: bool) -> tuple[list[Repor
 def main() -> int:
     """Reads what is asked for and prints the table; 1 where a part failed."""
     parser = argparse.ArgumentParser(prog="python -m ops.bench", description="Measures Callboard on this machine.")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}, joined by commas")
+    by_name = f"some of {', '.join(PARTS)}, joined by commas; without it all but {', '.join(BY_NAME)}"
+    parser.add_argument("--only", metavar="PARTS", help=f"{by_name}, and with --full all")
     parser.add_argument("--seconds", type=float, default=Plan.seconds, help="how long a timed run takes (%(default)s)")
     parser.add_argument("--full", action="store_true", help="5,000 idle connections and storms of 2,000, too")
     parser.add_argument("--json", action="store_true", help="print JSON, with the figure of each run")
@@ -106,7 +112,8 @@ def main() -> int:
     )
     parser.add_argument("--clip", type=Path, metavar="FILE", help="a film to compare H.264 and JPEG on, for `codecs`")
     given = parser.parse_args()
-    chosen = given.only.split(",")
+    usual = [name for name in PARTS if given.full or name not in BY_NAME]
+    chosen = given.only.split(",") if given.only else usual
     if unknown := [name for name in chosen if name not in PARTS]:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     if not given.json:
@@ -116,6 +123,8 @@ def main() -> int:
     )
     if given.json:
         print(report.as_json(rows))
+    elif compared := report.matrix(rows):
+        print(f"\n{compared}")
     return 0 if whole else 1
 
 

@@ -37,7 +37,7 @@ OTHERS = 0.005
 class AudienceMember:
     """One connection."""
 
-    __slots__ = ("bytes", "events", "head", "rest", "socket", "witness")
+    __slots__ = ("bytes", "events", "greeted", "head", "rest", "socket", "witness")
 
     def __init__(self, connection: socket.socket, witness: bool) -> None:
         self.socket = connection
@@ -45,14 +45,22 @@ class AudienceMember:
         self.bytes = self.events = 0
         self.head: bytes | None = b""
         self.rest = b""
+        self.greeted = False
 
 
 class AudienceGroup:
-    """The clients of one session and transport."""
+    """The clients of one session and transport.
 
-    def __init__(self) -> None:
+    A client is ready once `ready` is in what it was answered. `hello` is what it sends behind the answer's head, such as the
+    frames that subscribe it.
+    """
+
+    def __init__(self, ready: bytes = READY, hello: bytes = b"", counted: bool = False) -> None:
         self.clients: dict[int, AudienceMember] = {}
         self.latencies: list[int] = []
+        self.ready = ready
+        self.hello = hello
+        self.counted = counted
 
     @property
     def witness(self) -> AudienceMember:
@@ -61,6 +69,9 @@ class AudienceGroup:
 
     def even(self) -> bool:
         """Says whether all have got as much as the witness."""
+        if self.counted:
+            events = self.witness.events
+            return all(client.events == events for client in self.clients.values())
         wanted = self.witness.bytes
         return all(client.bytes == wanted for client in self.clients.values())
 
@@ -78,7 +89,7 @@ class Audience:
 
     def _read(self, client: AudienceMember, group: AudienceGroup, stamps: bool) -> None:
         try:
-            if client.head is not None or client.witness:
+            if client.head is not None or client.witness or group.counted:
                 got = client.socket.recv_into(self._buffer)
             else:
                 got = client.socket.recv_into(self._buffer, LARGE, socket.MSG_TRUNC)
@@ -89,19 +100,12 @@ class Audience:
             raise SystemExit(f"the server closed a connection: {client.head!r}")
         client.bytes += got
         if client.head is not None:
-            client.head += bytes(self._buffer[:got])
-            if not re.match(rb"HTTP/1.1 (200|101) ", client.head):
-                raise SystemExit(f"refused: {client.head[:300]!r}")
-            if READY in client.head:
-                # What came behind the answer's head may hold events already.
-                client.events += client.head.count(MARK)
-                client.rest = client.head[-len(MARK) + 1 :]
-                client.head = None
+            self._open_up(client, group, client.head + bytes(self._buffer[:got]))
             return
-        if not client.witness:
+        if not client.witness and not group.counted:
             return
         said = client.rest + bytes(self._buffer[:got])
-        if not stamps:
+        if not stamps or not client.witness:
             client.events += said.count(MARK)
             client.rest = said[-len(MARK) + 1 :]
             return
@@ -111,6 +115,21 @@ class Audience:
             client.events += 1
             end = found.end()
         client.rest = said[max(end, len(said) - 23) :]
+
+    @staticmethod
+    def _open_up(client: AudienceMember, group: AudienceGroup, head: bytes) -> None:
+        """Takes what came before a client is ready."""
+        client.head = head
+        if not re.match(rb"HTTP/1.1 (200|101) ", head):
+            raise SystemExit(f"refused: {head[:300]!r}")
+        if group.hello and not client.greeted and b"\r\n\r\n" in head:
+            client.greeted = True
+            client.socket.sendall(group.hello)
+        if group.ready in head:
+            # What came behind the answer's head may hold events already.
+            client.events += head.count(MARK)
+            client.rest = head[-len(MARK) + 1 :]
+            client.head = None
 
     def _round(self, poll: select.epoll, group: AudienceGroup, seconds: float, stamps: bool = False) -> None:
         for number, _ in poll.poll(seconds):
@@ -139,9 +158,21 @@ class Audience:
 
     # What can be asked.
 
-    def open(self, group: str, port: int, path: str, transport: str, count: int, at_once: int = 50) -> dict[str, Any]:
+    def open(
+        self,
+        group: str,
+        port: int,
+        path: str,
+        transport: str,
+        count: int,
+        at_once: int = 50,
+        ready: str = READY.decode(),
+        hello: str = "",
+        counted: bool = False,
+    ) -> dict[str, Any]:
         """Connects clients, so many at once, until each has had its `ready`; then everyone's count begins anew."""
         began = time.monotonic()
+        self._groups.setdefault(group, AudienceGroup(ready.encode(), hello.encode("latin-1"), counted))
         known = self._connect(group, port, path, transport, count, at_once)
         self._settle(known)
         for client in known.clients.values():

@@ -22,6 +22,9 @@ class ReportRow:
     # Share of one core, by process: the median of the runs.
     busy: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    # Where servers are compared: whose figure it is, and of what.
+    by: str = ""
+    of: str = ""
 
     @property
     def figure(self) -> float | None:
@@ -55,6 +58,23 @@ def line(row: ReportRow) -> str:
     return "  ".join(
         (f"{row.what:60}{number(figure):>14} {row.unit:10}{span:>22}{cost:>16}", *filter(None, (busy, row.note)))
     )
+
+
+def matrix(rows: Iterable[ReportRow]) -> str:
+    """The rows that compare servers as a table in Markdown, one server a column; empty where none do."""
+    compared = [row for row in rows if row.by and row.figure is not None]
+    servers = list(dict.fromkeys(row.by for row in compared))
+    figures: dict[str, dict[str, str]] = {}
+    for row in compared:
+        assert row.figure is not None
+        said = f"{number(row.figure)} ({row.note})" if row.note else number(row.figure)
+        figures.setdefault(f"{row.of}, {row.unit}", {})[row.by] = said
+    if not servers:
+        return ""
+    lines = [f"| | {' | '.join(servers)} |", "|---" * (len(servers) + 1) + "|"]
+    for of, found in figures.items():
+        lines.append(f"| {of} | {' | '.join(found.get(each, '–') for each in servers)} |")
+    return "\n".join(lines)
 
 
 def as_json(rows: Iterable[ReportRow]) -> str:

@@ -1,7 +1,8 @@
 """A peer to measure against: what one writes first with Starlette and uvicorn, a set of clients and a loop over them.
 
 A program of its own and no part of the package. It speaks lines: `port N` when it listens; then `cpu` is answered with the
-CPU seconds spent so far, and `say TRANSPORT TIMES BURST` writes that many bursts to all clients of a transport.
+CPU seconds spent so far, and `say TRANSPORT TIMES BURST` writes that many bursts to all clients of a transport. `POST
+/say/TRANSPORT` writes its body to them.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import uvicorn
 import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 TEXT = "x" * 100
-EVENT = f"data: {TEXT}\n\n"
+HELLO = ": hello\n\n"
 
 sockets: set[WebSocket] = set()
 queues: set[asyncio.Queue[str]] = set()
@@ -43,7 +44,7 @@ async def stream(_request: Request) -> StreamingResponse:
     async def events() -> AsyncIterator[str]:
         queues.add(queue)
         try:
-            yield ": hello\n\n"
+            yield HELLO
             while True:
                 yield await queue.get()
         finally:
@@ -52,22 +53,33 @@ async def stream(_request: Request) -> StreamingResponse:
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
+async def publish(request: Request) -> Response:
+    await write(request.path_params["transport"], (await request.body()).decode())
+    return Response(status_code=204)
+
+
+async def write(transport: str, text: str) -> None:
+    if transport == "websocket":
+        for each in tuple(sockets):
+            await each.send_text(text)
+    else:
+        event = f"data: {text}\n\n"
+        for queue in queues:
+            queue.put_nowait(event)
+
+
 async def say(transport: str, times: int, burst: int) -> None:
     for _ in range(times):
         for _ in range(burst):
-            if transport == "websocket":
-                for each in tuple(sockets):
-                    await each.send_text(TEXT)
-            else:
-                for queue in queues:
-                    queue.put_nowait(EVENT)
+            await write(transport, TEXT)
         # One tick each, and the streams' own tasks have theirs.
         await asyncio.sleep(0.002)
 
 
 async def main() -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    app = Starlette(routes=[WebSocketRoute("/ws", listen), Route("/sse", stream)])
+    publisher = Route("/say/{transport}", publish, methods=["POST"])
+    app = Starlette(routes=[WebSocketRoute("/ws", listen), Route("/sse", stream), publisher])
     config = uvicorn.Config(
         app,
         http="httptools",

@@ -30,6 +30,35 @@ def test_all_have_everything_once_each_has_as_many_bytes_as_the_last_witness(gro
     assert group.even()
 
 
+def test_where_events_are_counted_all_have_everything_once_each_has_as_many_events(group: AudienceGroup) -> None:
+    group.counted = True
+    for client in group.clients.values():
+        client.bytes = 10
+    group.clients[2].events = 2
+    group.clients[0].events = 2
+    assert not group.even()
+
+    group.clients[1].events = 2
+    assert group.even()
+
+
+def test_a_client_says_hello_behind_the_head_and_is_ready_when_it_was_answered() -> None:
+    ours, theirs = socket.socketpair()
+    made = AudienceGroup(ready=b"subscribed", hello=b"subscribe")
+    client = made.clients[0] = AudienceMember(ours, True)
+    head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+    with ours, theirs:
+        Audience._open_up(client, made, head[:-2])
+        Audience._open_up(client, made, head)
+        Audience._open_up(client, made, head + b"sub")
+        assert theirs.recv(100) == b"subscribe" and client.head is not None
+
+        Audience._open_up(client, made, head + b'subscribed{"at":1')
+        assert client.head is None and client.events == 1
+        with pytest.raises(SystemExit, match="refused"):
+            Audience._open_up(client, made, b"HTTP/1.1 403 Forbidden\r\n\r\n")
+
+
 def test_latencies_are_told_in_milliseconds() -> None:
     spread = Audience._spread([n * 1_000_000 for n in range(1, 101)])
 

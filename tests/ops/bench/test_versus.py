@@ -1,0 +1,91 @@
+"""The comparison: how its figures are put together, and one small run of each server that is there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ops.bench import centrifugo, nchan
+from ops.bench.contestants import Contestant, _callboard, _centrifugo, _nchan, _starlette
+from ops.bench.report import matrix
+from ops.bench.stand import TRANSPORTS, BenchError, Plan, partner
+from ops.bench.versus import BURST, ComparisonTally, PeerComparison
+
+
+def test_deliveries_come_before_connections_and_each_row_names_its_server() -> None:
+    tally = ComparisonTally(["Callboard", "nchan"])
+    for figure in (3.0, 1.0, 2.0):
+        tally.add("CPU to open a WebSocket connection", "ms", "nchan", figure, {"server": figure})
+        tally.add("CPU an event", "ms", "nchan", figure, {"server": figure})
+        tally.add("CPU an event", "ms", "Callboard", figure, {"server": figure}, broker=figure / 10)
+
+    rows = list(tally.rows())
+
+    assert [row.what for row in rows] == [
+        "CPU an event: Callboard",
+        "CPU an event: nchan",
+        "CPU to open a WebSocket connection: nchan",
+    ]
+    assert rows[0].figure == 2.0 and rows[0].busy == {"server": 2.0}
+    assert [row.note for row in rows] == ["+0.20 in nats-server", "", ""]
+
+
+def test_the_table_has_a_column_for_each_server() -> None:
+    tally = ComparisonTally(["Callboard", "nchan"])
+    tally.add("CPU an event", "ms", "Callboard", 0.5, {}, broker=0.1)
+    tally.add("CPU an event", "ms", "nchan", 0.1, {})
+    tally.add("memory", "kB", "nchan", 10.0, {})
+
+    assert matrix(tally.rows()).splitlines() == [
+        "| | Callboard | nchan |",
+        "|---|---|---|",
+        "| CPU an event, ms | 0.50 (+0.10 in nats-server) | 0.10 |",
+        "| memory, kB | – | 10.0 |",
+    ]
+    assert matrix([]) == ""
+
+
+@contextlib.asynccontextmanager
+async def _started(name: str) -> AsyncIterator[Contestant]:
+    if name == "callboard":
+        made = _callboard()
+    elif name == "starlette":
+        made = _starlette()
+    elif name == "nchan":
+        where = nchan.found(Plan())
+        if isinstance(where, str):
+            pytest.skip(where)
+        made = _nchan(*where)
+    else:
+        program = await centrifugo.found(install=False)
+        if isinstance(program, str):
+            pytest.skip(program)
+        made = _centrifugo(program)
+    async with made as server:
+        yield server
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["callboard", "centrifugo", "nchan", "starlette"])
+async def test_every_reader_gets_every_event_that_is_published_over_http(name: str, tmp_path: Path) -> None:
+    progress = tmp_path / "progress"
+    progress.write_bytes(bytes(8))
+    async with (
+        _started(name) as server,
+        partner("audience", str(progress)) as audience,
+        partner("publisher", str(progress)) as publisher,
+    ):
+        comparison = PeerComparison([server], audience, publisher, seconds=0.1)
+        for transport in TRANSPORTS:
+            await comparison.open(server, transport, "readers", 7)
+            # Faults where a reader has not got each of them.
+            heard = await comparison.publish(server, transport, 5, 1, 100.0, stamps=True)
+            await comparison.publish(server, transport, 2, BURST, 100.0)
+            assert heard["p99"] > 0 and heard["samples"] >= 5
+            group = f"{server.name}/{transport}/readers"
+            with pytest.raises(BenchError, match=f"{2 * BURST} of {2 * BURST + 1} events"):
+                await audience.ask("collect", group=group, events=2 * BURST + 1, seconds=0.1)
+            await comparison.close(server, transport, "readers")
