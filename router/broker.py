@@ -195,8 +195,9 @@ class Broker:
         while True:
             left = deadline - loop.time()
             try:
-                async with asyncio.timeout(max(left, 0.01)):
-                    await self.connection.up.wait()
+                if not self.connection.up.is_set():
+                    async with asyncio.timeout(max(left, 0.01)):
+                        await self.connection.up.wait()
                 reply = await self.connection.ask(subject, payload, headers, timeout=max(0.05, min(left, 3.0)))
                 ack = _ack(reply.payload)
                 stream = topology.stream_of(subject)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from router import topology
 from router.broker import Broker
 from router.errors import Forbidden, NoResponders, StoreFailed, Timeout
+from router.store_guard import Guard, WriteGuards
 from router.store_probe import GRACE_SECONDS, StoreProbe
 from router.store_trouble import CODES, FORBIDDEN, OK, UNREACHABLE, WRITE_FAILED, Finding, Trouble
 
@@ -25,8 +26,6 @@ LOOK_SECONDS, SOON_SECONDS = 5.0, 1.0
 MIN_PAUSE_SECONDS = 0.2
 # A stream that fails by this evidence alone lets one publish pass as a trial so often.
 TRIAL_SECONDS = 1.0
-# A write that takes so long is a reason to look.
-SLOW_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -44,7 +43,7 @@ class StoreHealth:
         self._since: dict[str, float] = {}
         self._tried = float("-inf")
         self._due = asyncio.Event()
-        self._waiting: dict[asyncio.Future[None], str] = {}
+        self._writes = WriteGuards(self._due.set)
 
     @property
     def recreated(self) -> Mapping[str, int]:
@@ -96,35 +95,21 @@ class StoreHealth:
             return
         raise StoreFailed(found.code, found.stream, found.text)
 
+    def guarding(self, stream: str) -> Guard:
+        """Guards a write to a stream: the block raises StoreFailed as soon as it is known that the stream takes none."""
+        return self._writes.guard(stream)
+
     async def guard(self, stream: str, work: Awaitable[T]) -> T:
-        """Awaits a write to a stream. Raises StoreFailed as soon as it is known that the stream takes none."""
-        loop = asyncio.get_running_loop()
-        failed: asyncio.Future[None] = loop.create_future()
-        working: asyncio.Future[T] = asyncio.ensure_future(work)
-        self._waiting[failed] = stream
-        try:
-            either: list[asyncio.Future[Any]] = [working, failed]
-            done, _ = await asyncio.wait(either, timeout=SLOW_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                self._due.set()
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                found = self.trouble(stream)
-                if found is not None:
-                    raise StoreFailed(found.code, found.stream, found.text)
-            return await working
-        finally:
-            del self._waiting[failed]
-            failed.cancel()
-            if not working.done():
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
+        """Awaits a write to a stream; as `guarding`."""
+        with self._writes.guard(stream):
+            return await work
 
     async def write(self, stream: str, send: Callable[[], Awaitable[T]]) -> T:
-        """Sends a write to a stream that is answered or times out; as `guard`. Raises StoreFailed."""
+        """Sends a write to a stream that is answered or times out; as `guarding`. Raises StoreFailed."""
         self.require(stream)
         try:
-            answer = await self.guard(stream, send())
+            with self._writes.guard(stream):
+                answer = await send()
         except (NoResponders, Timeout) as fault:
             if not isinstance(fault, Forbidden):
                 self._broker.count_unanswered(stream)
@@ -187,9 +172,7 @@ class StoreHealth:
             if certain or trouble.stream in before or now - self._since[trouble.stream] >= GRACE_SECONDS
         }
         self._report(before)
-        for waiting, stream in self._waiting.items():
-            if self.trouble(stream) is not None and not waiting.done():
-                waiting.set_result(None)
+        self._writes.fail(self.trouble)
 
     def _report(self, before: Mapping[str, Trouble]) -> None:
         for stream, trouble in self._troubles.items():

@@ -22,7 +22,7 @@ from router.broker import Broker
 from router.codec import encode
 from router.cursor import check_of
 from router.dedup import of_event
-from router.errors import BrokerError, Forbidden, Refused, RunConflict, StoreFailed
+from router.errors import BrokerError, Forbidden, Refused, RouterError, RunConflict, StoreFailed
 from router.event import Event
 from router.nats.stream import Ack
 from router.run_entry import incarnation_of
@@ -75,6 +75,8 @@ class EventDoor:
         """
         names = names or [Name(of_event(event), None) for event, _ in many]
         lives = lives or [incarnation_of(event) for event, _ in many]
+        if len(many) == 1:
+            return [await self._store_single(many[0], names[0], lives[0])]
         kept: list[Receipt] = []
         for start, end in waves([event for event, _ in many], alone=keyed and len(many) > 1):
             living, fault = await self._living(many[start:end], lives[start:end])
@@ -93,23 +95,44 @@ class EventDoor:
             await self._require_same(name, each, **({} if len(many) == 1 else {"index": place, "stored": new}))
         return kept
 
+    async def _store_single(self, accepted: Accepted, name: Name, life: str | None) -> Receipt:
+        """As `store`, for an event that comes alone: in the task of its request."""
+        event, payload = accepted
+        try:
+            if life is not None:
+                await self._require_living(event, life, set())
+            self._health.require(EVENTS)
+            with self._health.guarding(EVENTS):
+                receipt = await self._store_one(event, payload, name)
+        except (RouterError, Problem) as fault:
+            _count([], 1)
+            raise _as_problem(fault, 0, 1, 0) from None
+        _count([receipt], 1)
+        await self._require_same(name, receipt)
+        return receipt
+
     async def _living(self, many: list[Accepted], lives: list[str | None]) -> tuple[int, BaseException | None]:
         """How many of the first events are of no superseded life, and what is wrong with the next one."""
         checked: set[tuple[str, str, str, bool]] = set()
         for place, ((event, _), life) in enumerate(zip(many, lives, strict=True)):
-            subject = event.subject
-            # A start and an end are compared with the ledger when they are stored.
-            if life is None or subject.domain not in catalogue.RUN_DOMAINS or is_start(event) or is_end(event):
-                continue
-            # Progress never goes back, also where a life was superseded a moment ago.
-            now = catalogue.find(event.type, subject.domain).progress
-            if (key := (subject.domain, subject.entity, life, now)) not in checked:
-                checked.add(key)
-                try:
-                    await self._lives.require(subject.domain, subject.entity, life, now=now)
-                except (RunConflict, BrokerError) as fault:
-                    return place, fault
+            try:
+                if life is not None:
+                    await self._require_living(event, life, checked)
+            except (RunConflict, BrokerError) as fault:
+                return place, fault
         return len(many), None
+
+    async def _require_living(self, event: Event, life: str, checked: set[tuple[str, str, str, bool]]) -> None:
+        """Raises RunConflict where an event is of a superseded life, or BrokerError; asks once for what is not in `checked`."""
+        subject = event.subject
+        # A start and an end are compared with the ledger when they are stored.
+        if subject.domain not in catalogue.RUN_DOMAINS or is_start(event) or is_end(event):
+            return
+        # Progress never goes back, also where a life was superseded a moment ago.
+        now = catalogue.find(event.type, subject.domain).progress
+        if (key := (subject.domain, subject.entity, life, now)) not in checked:
+            checked.add(key)
+            await self._lives.require(subject.domain, subject.entity, life, now=now)
 
     async def _require_same(self, name: Name, receipt: Receipt, **more: Any) -> None:
         try:
@@ -129,7 +152,8 @@ class EventDoor:
         ]
         failed: StoreFailed | None = None
         try:
-            await self._health.guard(EVENTS, asyncio.wait(tasks))
+            with self._health.guarding(EVENTS):
+                await asyncio.wait(tasks)
         except StoreFailed as fault:
             failed = fault
         finally:
