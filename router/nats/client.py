@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -20,6 +20,7 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from router.errors import RouterError
 from router.limits import message_size
+from router.nats.commands import command_of
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,10 @@ Handler = Callable[[str, str, bytes, bytes], None]
 """Called as handler(subject, reply, payload, raw headers); must not block and must not raise."""
 
 _PING = b"PING\r\n"
+# 1 ms: messages that follow one another faster wait for the end of the turn, when nats-py's flusher sends them in one write.
+MIN_PAUSE = 0.001
+# 64 kB: what may wait in the transport while messages are written through to it; behind more, nats-py's flusher drains it.
+MAX_UNSENT = 64 * 1024
 # 64 kB: a message cut by the end of a read waits here for its rest; what is longer is gathered by nats-py, which does
 # not join it anew at each read.
 MAX_WAITING = 64 * 1024
@@ -115,40 +120,6 @@ class _Express(Parser):
         self._wire.stats["in_bytes"] += size
 
 
-# Names of headers that may be sent as they are: those that this program uses, and a few of other people's.
-_NAME = re.compile(r"[A-Za-z0-9-]+")
-# Of which a space or a line's end would be the beginning of something else.
-_ADDRESS = re.compile(r"[!-~]+")
-_plain_names: set[str] = set()
-MAX_NAMES = 256
-
-
-def _is_plain(headers: Mapping[str, Any], lines: str) -> bool:
-    """Whether headers can be sent as they are: no name is odd, and no value begins another line."""
-    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
-        return False
-    if not _plain_names.issuperset(headers):
-        if not all(_NAME.fullmatch(name) for name in headers):
-            return False
-        if len(_plain_names) < MAX_NAMES:
-            _plain_names.update(headers)
-    return True
-
-
-def _command(subject: str, reply: str, payload: bytes, headers: Mapping[str, Any] | None) -> bytes | None:
-    """A message as it goes over the wire; None for what nats-py has to put right first, or to refuse."""
-    if not _ADDRESS.fullmatch(subject) or (reply and not _ADDRESS.fullmatch(reply)):
-        return None
-    if not headers:
-        return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(payload), payload)
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if not _is_plain(headers, lines):
-        return None
-    block = f"NATS/1.0\r\n{lines}\r\n".encode()
-    sizes = len(block), len(block) + len(payload)
-    return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, payload)
-
-
 @contextlib.contextmanager
 def _keeping_cancellation() -> Iterator[None]:
     """Raises CancelledError where the task was cancelled within, even if what runs within did not.
@@ -192,6 +163,7 @@ class NatsClient(Client):
         self.taps: dict[int, Handler] = {}
         self.round_trips: set[asyncio.Future[bool]] = set()
         self._ps: _Express = _Express(self)
+        self._written = 0.0  # when a command was last written through
 
     async def publish_all(self, messages: Iterable[Outgoing]) -> None:
         """Publishes messages in this order with one command. Raises nats' errors; then none of them was sent."""
@@ -204,7 +176,7 @@ class NatsClient(Client):
         for subject, payload, headers, reply in messages:
             if message_size(payload, headers) > self.max_payload:
                 raise nats.errors.MaxPayloadError
-            command = _command(subject, reply, payload, headers)
+            command = command_of(subject, reply, payload, headers)
             if command is None:
                 # What is not so plain goes nats-py's own way, behind what came before it.
                 await self._push(commands, size)
@@ -215,6 +187,28 @@ class NatsClient(Client):
             size += len(payload)
         await self._push(commands, size)
 
+    def publish_now(self, subject: str, payload: bytes, headers: Mapping[str, Any] | None, reply: str) -> bool:
+        """Publishes a message where nothing has to be waited for or put right; says whether it did."""
+        command = command_of(subject, reply, payload, headers)
+        if command is None or len(command) > self.max_payload or not self._write_through(command):
+            return False
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += len(payload)
+        return True
+
+    def _write_through(self, command: bytes) -> bool:
+        """Writes a command without nats-py's flusher, which is a task to be woken; no where one must wait for the socket."""
+        writer: asyncio.StreamWriter | None = getattr(self._transport, "_io_writer", None)
+        if self._pending or writer is None or self._status != Client.CONNECTED:
+            return False
+        now = time.monotonic()
+        transport = writer.transport
+        if now - self._written < MIN_PAUSE or transport.is_closing() or transport.get_write_buffer_size() > MAX_UNSENT:
+            return False
+        self._written = now
+        transport.write(command)
+        return True
+
     async def _push(self, commands: list[bytes], size: int) -> None:
         if not commands:
             return
@@ -222,7 +216,10 @@ class NatsClient(Client):
             raise nats.errors.OutboundBufferLimitError
         self.stats["out_msgs"] += len(commands)
         self.stats["out_bytes"] += size
-        await self._send_command(b"".join(commands))
+        command = b"".join(commands)
+        if self._write_through(command):
+            return
+        await self._send_command(command)
         if self._flush_queue is not None and self._flush_queue.empty():
             await self._flush_pending()
 
@@ -233,7 +230,7 @@ class NatsClient(Client):
         if headers and message_size(payload, headers) > self.max_payload:
             raise nats.errors.MaxPayloadError
         # What nats-py does, in one piece; headers that it would put right are left to it.
-        command = _command(subject, reply, payload, headers)
+        command = command_of(subject, reply, payload, headers)
         if command is None:
             await super()._send_publish(subject, reply, payload, payload_size, headers)
         else:

@@ -178,6 +178,8 @@ class Connection:
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
     ) -> None:
         """Publishes without an acknowledgement; raises Timeout where the connection is down."""
+        if self._wire.publish_now(subject, payload, headers, reply):
+            return
         try:
             # A copy: nats-py has been seen to write into its caller's headers.
             await self._wire.publish(subject, payload, reply=reply, headers=dict(headers) if headers else None)

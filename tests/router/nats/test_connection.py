@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ import pytest
 
 from router.broker import Broker
 from router.errors import Timeout, Unreachable
+from router.nats import client
 from router.nats.connection import Connection
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
@@ -29,6 +31,40 @@ async def test_a_flush_ends_after_all_that_was_sent_before_has_been_heard(broker
             await broker.connection.send(f"test.{entity}", b"x" * 100)
         await broker.connection.flush()
         assert len(heard) == 10 * round_
+    await listening.stop()
+
+
+async def test_a_message_that_comes_alone_is_written_at_once_and_all_keep_their_order(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[bytes] = []
+    wire = broker.connection._wire
+    listening = await broker.connection.listen(f"test.{entity}", lambda _s, _r, payload, _h: heard.append(payload))
+    sent: list[bytes] = []
+    chance = random.Random(19)
+
+    async def send(count: int) -> None:
+        messages = [b"%d" % (len(sent) + place) for place in range(count)]
+        sent.extend(messages)
+        if count == 1:
+            await broker.connection.send(f"test.{entity}", messages[0])
+        else:
+            await broker.connection.send_all([(f"test.{entity}", payload, None, "") for payload in messages])
+
+    monkeypatch.setattr(client, "MIN_PAUSE", 0.0)
+    await send(1)
+    assert not wire._pending, "nothing waits for nats-py's flusher"
+    monkeypatch.setattr(client, "MIN_PAUSE", 3600.0)
+    await send(1)
+    assert wire._pending, "what follows fast shares a write"
+    for _ in range(100):
+        monkeypatch.setattr(client, "MIN_PAUSE", chance.choice([0.0, 3600.0]))
+        await send(chance.choice([1, 1, 1, 3]))
+        if chance.random() < 0.3:
+            await asyncio.sleep(0)
+    await broker.connection.flush()
+
+    assert heard == sent
     await listening.stop()
 
 

@@ -1,0 +1,40 @@
+"""Writes a message as the command that publishes it over NATS, in one piece."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# Names of headers that may be sent as they are: those that this program uses, and a few of other people's.
+_NAME = re.compile(r"[A-Za-z0-9-]+")
+# Of which a space or a line's end would be the beginning of something else.
+_ADDRESS = re.compile(r"[!-~]+")
+_plain_names: set[str] = set()
+MAX_NAMES = 256
+
+
+def _is_plain(headers: Mapping[str, Any], lines: str) -> bool:
+    """Whether headers can be sent as they are: no name is odd, and no value begins another line."""
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+        return False
+    if not _plain_names.issuperset(headers):
+        if not all(_NAME.fullmatch(name) for name in headers):
+            return False
+        if len(_plain_names) < MAX_NAMES:
+            _plain_names.update(headers)
+    return True
+
+
+def command_of(subject: str, reply: str, payload: bytes, headers: Mapping[str, Any] | None) -> bytes | None:
+    """A message as it goes over the wire; None for what nats-py has to put right first, or to refuse."""
+    if not _ADDRESS.fullmatch(subject) or (reply and not _ADDRESS.fullmatch(reply)):
+        return None
+    if not headers:
+        return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(payload), payload)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if not _is_plain(headers, lines):
+        return None
+    block = f"NATS/1.0\r\n{lines}\r\n".encode()
+    sizes = len(block), len(block) + len(payload)
+    return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, payload)
