@@ -13,7 +13,7 @@ from router.store_trouble import Trouble
 SLOW_SECONDS = 1.0
 
 
-class Guard:
+class StoreGuard:
     """A context manager around one write of a task, as `asyncio.timeout` is: its failure is raised as StoreFailed."""
 
     __slots__ = ("_before", "_guards", "_task", "_trouble", "began", "is_reported", "stream")
@@ -52,14 +52,14 @@ class WriteGuards:
     def __init__(self, slow: Callable[[], None]) -> None:
         """`slow()` is called once for each write that takes longer than `SLOW_SECONDS`, or for several together."""
         self._slow = slow
-        self._under_way: dict[Guard, None] = {}
+        self._under_way: dict[StoreGuard, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def guard(self, stream: str) -> Guard:
+    def guard(self, stream: str) -> StoreGuard:
         """Guards a write to a stream: `with guards.guard(stream): ...`."""
-        return Guard(self, stream)
+        return StoreGuard(self, stream)
 
-    def enter(self, guard: Guard) -> None:
+    def enter(self, guard: StoreGuard) -> None:
         loop = asyncio.get_running_loop()
         guard.began = loop.time()
         self._under_way[guard] = None
@@ -67,7 +67,7 @@ class WriteGuards:
             # It is not cancelled when the write ends: the next write is likely to come before it is due.
             self._timer = loop.call_later(SLOW_SECONDS, self._report_slow)
 
-    def leave(self, guard: Guard) -> None:
+    def leave(self, guard: StoreGuard) -> None:
         del self._under_way[guard]
 
     def fail(self, trouble: Callable[[str], Trouble | None]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from router import topology
 from router.broker import Broker
 from router.errors import Forbidden, NoResponders, StoreFailed, Timeout
-from router.store_guard import Guard, WriteGuards
+from router.store_guard import StoreGuard, WriteGuards
 from router.store_probe import GRACE_SECONDS, StoreProbe
 from router.store_trouble import CODES, FORBIDDEN, OK, UNREACHABLE, WRITE_FAILED, Finding, Trouble
 
@@ -95,7 +95,7 @@ class StoreHealth:
             return
         raise StoreFailed(found.code, found.stream, found.text)
 
-    def guarding(self, stream: str) -> Guard:
+    def guarding(self, stream: str) -> StoreGuard:
         """Guards a write to a stream: the block raises StoreFailed as soon as it is known that the stream takes none."""
         return self._writes.guard(stream)
 

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 from edge.errors import Problem, read_as
 from edge.problem import to_response
 from edge.runtime import Edge
+from edge.transports import flow
 from router.codec import check_depth, from_json, to_json
 from router.errors import BadEvent
 
@@ -51,8 +52,12 @@ async def http_problem(request: Request, fault: Exception) -> Response:
 
 async def read_body(request: Request) -> bytes:
     """Reads a body up to the limit; a longer one is refused before it is in memory. Raises Problem."""
-    limit = edge_of(request).settings.max_body
-    seconds = edge_of(request).settings.limits.body_seconds
+    settings = edge_of(request).settings
+    limit, seconds = settings.max_body, settings.limits.body_seconds
+    if (whole := flow.whole_body(request.scope)) is not None:
+        if len(whole) > limit:
+            raise Problem("body_too_large", f"at most {limit} bytes")
+        return whole
     parts: list[bytes] = []
     size = 0
     try:

@@ -11,6 +11,8 @@ from starlette.types import Scope
 # What a connection's scope has where these can be asked for.
 PLAINLY, DRAINED, HOLD, LIMIT = "callboard.plainly", "callboard.drained", "callboard.hold", "callboard.limit"
 UNREAD = "callboard.unread"
+# What takes the body of a request where it has come whole with its head.
+BODY = "callboard.body"
 
 
 def send_plainly(scope: Scope) -> None:
@@ -44,6 +46,13 @@ def unread(scope: Scope) -> int:
     """How many bytes the client's kernel has received and the client not read; 0 where that is not known."""
     read = _offered(scope, UNREAD)
     return 0 if read is None else int(read())
+
+
+def whole_body(scope: Scope) -> bytes | None:
+    """Takes the body of a request that has come whole already; None where it must be received."""
+    take = _offered(scope, BODY)
+    body: bytes | None = None if take is None else take()
+    return body
 
 
 def _offered(scope: Scope, name: str) -> Any:

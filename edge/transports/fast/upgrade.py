@@ -28,8 +28,8 @@ from websockets.typing import ExtensionParameter
 from edge.errors import Problem
 from edge.problem import count_refusal, to_response
 from edge.transports.abort import ABORT
-from edge.transports.fast.half_closed import HalfClosable
-from edge.transports.flow import DRAINED, HOLD, LIMIT, PLAINLY, UNREAD
+from edge.transports.fast.exchange import RequestExchange
+from edge.transports.flow import BODY, DRAINED, HOLD, LIMIT, PLAINLY, UNREAD
 from edge.transports.frames import DEFLATE_WINDOW
 from edge.transports.sockets import UnreadGauge, hold_little, limit_send_buffer
 
@@ -116,7 +116,7 @@ _GONE = _Gone()
 class PlainHttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, whose connection the application can cut: ASGI only knows how to wait for its client.
 
-    A client that ends its side behind a whole request is answered all the same (`HalfClosable`).
+    A client that ends its side behind a whole request is answered all the same (`RequestExchange`).
     """
 
     _half_closed = False
@@ -131,14 +131,19 @@ class PlainHttpProtocol(HttpToolsProtocol):
         return True  # the transport stays open for the answer, and closes behind it
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        async def answered(scope: Any, receive: Any, send: Any) -> None:
-            await HalfClosable(app, lambda: self._half_closed)(scope, receive, send)  # type: ignore[arg-type]
+        async def answered(scope: Any, _receive: Any, _send: Any) -> None:
+            exchange = RequestExchange(cycle, self._is_half_closed)
+            scope["extensions"][BODY] = exchange.whole_body
+            await app(scope, exchange.receive, exchange.send)  # type: ignore[arg-type]
             if self._half_closed and cycle.response_started and not cycle.response_complete:
                 # A stream that ended because its client did; uvicorn would take it for a fault.
                 cycle.disconnected = True
                 self.transport.close()
 
         super()._start_asgi_task(cycle, answered)
+
+    def _is_half_closed(self) -> bool:
+        return self._half_closed
 
     def on_headers_complete(self) -> None:
         self.scope["extensions"] = self._offers()
