@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from ops.bench import centrifugo, nchan
+from ops.bench.cores import Cores
 from ops.bench.fanout import CountingProcess
 from ops.bench.publisher import payload, request
 from ops.bench.stand import TRANSPORTS, Plan, process, settle_on, stand
@@ -63,29 +63,6 @@ def text_frame(text: str) -> str:
     size = len(text)
     length = bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack(">H", size)
     return (b"\x81" + length + bytes(4)).decode("latin-1") + text
-
-
-@dataclass(frozen=True)
-class Cores:
-    """One core for the server that is measured, and others for all else; the same where there is only one."""
-
-    server: frozenset[int]
-    others: frozenset[int]
-
-    @staticmethod
-    def here() -> Cores:
-        first, *others = sorted(os.sched_getaffinity(0))
-        return Cores(frozenset({first}), frozenset(others or {first}))
-
-    @contextlib.contextmanager
-    def for_server(self) -> Iterator[None]:
-        """What is started meanwhile finds one core only, as Go's runtime looks for them at its start."""
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, self.server)
-        try:
-            yield
-        finally:
-            os.sched_setaffinity(0, before)
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ the client costs less than the edge.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -16,15 +17,16 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from ops.bench.cores import Cores
 from ops.bench.report import ReportRow, middle
-from ops.bench.stand import RUNS, BenchError, CpuWatch, Plan, Stand, stand
+from ops.bench.stand import RUNS, BenchError, CpuWatch, Plan, Stand, settle_on, stand
 from router.event import Event
 
 PAYLOAD = {"text": "x" * 89}  # 100 bytes of JSON
 SUBJECT = "job.bench.said"
 IN_FLIGHT = (1, 256)
-# Events in a request, and connections.
-POSTS = ((1, 32), (100, 4))
+# Events in a request, and connections, each of which has one request in flight.
+POSTS = ((1, 64), (100, 4))
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
@@ -39,16 +41,22 @@ class PublishRun:
 
 async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """Measures both ways, in turn."""
-    async with stand() as place:
+    cores = Cores.here()
+    async with stand() as place, contextlib.AsyncExitStack() as stack:
+        stack.callback(settle_on, os.sched_getaffinity(0), os.getpid())
+        settle_on(cores.server, place.edge_pid)
+        settle_on(cores.others, place.nats_pid)
         found: dict[str, list[PublishRun]] = {}
         await _sdk(place, 256, 0.3)
         await _http(place, *POSTS[0], 0.3)
         for _ in range(RUNS):
+            settle_on(cores.server, os.getpid())
             for beside in IN_FLIGHT:
                 title = f"SDK publish, {'one after the other' if beside == 1 else f'{beside} in flight'}"
                 found.setdefault(title, []).append(await _sdk(place, beside, plan.seconds))
+            settle_on(cores.others, os.getpid())
             for size, beside in POSTS:
-                title = f"POST /events, {'single' if size == 1 else f'{size} a request'}, {beside} connections"
+                title = f"POST /events, {'single' if size == 1 else f'{size} a request'}, {beside} in flight"
                 found.setdefault(title, []).append(await _http(place, size, beside, plan.seconds))
         for title, runs in found.items():
             per_cpu = [each.per_cpu for each in runs] if title.startswith("POST") else []

@@ -1,11 +1,13 @@
 """Measures the SDK: what one call costs a program, and how many events a second are stored, beside bare nats-py.
 
-A cost is CPU time of the whole process, the thread that delivers included.
+A cost is CPU time of the whole process, the thread that delivers included. That process has a core of its own where there is
+more than one; nats-server has the others.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,8 +17,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from ops.bench.cores import Cores
 from ops.bench.report import ReportRow, middle
-from ops.bench.stand import RUNS, CpuWatch, Plan, Stand, stand
+from ops.bench.stand import RUNS, CpuWatch, Plan, Stand, settle_on, stand
 from router.sdk import Run, RunSettings, SyncRun
 
 CALLS = 20_000
@@ -52,7 +55,11 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     costs: dict[str, list[float]] = {}
     rates: list[tuple[float, dict[str, float]]] = []
     bare: list[tuple[float, float]] = []
-    async with stand() as place:
+    cores = Cores.here()
+    async with stand() as place, contextlib.AsyncExitStack() as stack:
+        stack.callback(settle_on, os.sched_getaffinity(0), os.getpid())
+        settle_on(cores.server, os.getpid())
+        settle_on(cores.others, place.nats_pid)
         with tempfile.TemporaryDirectory() as folder:
             settings = RunSettings(spool_dir=Path(folder))
             for number in range(RUNS):

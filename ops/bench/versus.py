@@ -20,7 +20,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.bench.contestants import Contestant, Cores, contestants, settled
+from ops.bench.contestants import Contestant, contestants, settled
+from ops.bench.cores import Cores
 from ops.bench.report import ReportRow, middle, number
 from ops.bench.stand import RUNS, TITLES, TRANSPORTS, CpuWatch, Partner, Plan, partner, resident, settle_on
 from ops.process.descriptors import raise_limit

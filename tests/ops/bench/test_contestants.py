@@ -1,10 +1,8 @@
-"""How the servers of the comparison are asked, and on which cores they run."""
+"""How the servers of the comparison are asked."""
 
 from __future__ import annotations
 
-import os
-
-from ops.bench.contestants import Cores, _one_a_request, text_frame
+from ops.bench.contestants import _one_a_request, text_frame
 from ops.bench.publisher import AT
 
 
@@ -19,14 +17,3 @@ def test_those_without_batches_get_one_event_a_request() -> None:
     said = _one_a_request(80)("sse", 3)
 
     assert (said.requests, said.text.count("POST /say/sse "), said.text.count(AT)) == (3, 3, 3)
-
-
-def test_a_server_is_started_on_its_core_and_the_others_are_for_the_rest() -> None:
-    before = os.sched_getaffinity(0)
-    cores = Cores.here()
-
-    with cores.for_server():
-        assert os.sched_getaffinity(0) == cores.server and len(cores.server) == 1
-
-    assert os.sched_getaffinity(0) == before
-    assert cores.server | cores.others == before and (len(before) == 1 or not cores.server & cores.others)
