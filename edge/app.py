@@ -50,7 +50,8 @@ from edge.http.batch import EventDoor
 from edge.http.body import http_problem
 from edge.http.middleware import AuthMiddleware
 from edge.http.openapi.document import document
-from edge.http.origin import OriginMiddleware
+from edge.http.opener import StreamOpener
+from edge.http.origin import OriginMiddleware, OriginRules
 from edge.http.routing import IndexedRouter
 from edge.http.slashes import SlashRedirect
 from edge.http.traffic import RequestMetrics
@@ -99,6 +100,7 @@ def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
         },
     )
     app.state.edge = edge
+    app.state.opener = StreamOpener(edge, OriginRules(edge.settings), SESSION)
     app.state.door = EventDoor(edge.broker, edge.store)
     app.state.document = openapi
     app.router = IndexedRouter(

@@ -113,6 +113,19 @@ class Authenticator:
             self._count_failure(refusal, address)
             raise
 
+    def admit_now(self, token: str | None, address: str) -> Principal | None:
+        """The principal of a request for a stream, with the keys already fetched; None where `admit` is to decide. Counts nothing."""
+        if self.verifier is None:
+            return EVERYBODY
+        if token is None:
+            return None
+        try:
+            self.limits.check_failures(address)
+            principal = self.verifier.verify_now(token)
+        except Problem:
+            return None
+        return None if principal.confined else principal
+
     def verify_now(self, token: object, address: str) -> Principal:
         """Verifies a token with the keys already fetched; invalid tokens count as those of requests do. Raises Problem."""
         self.limits.check_failures(address)

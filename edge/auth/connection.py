@@ -47,6 +47,14 @@ def require_subjects(principal: Principal, spec: SessionSpec) -> None:
     principal.require_read(*(pattern for pattern in spec.subjects or () if not pattern.startswith(own)))
 
 
+def granted_view(principal: Principal, session: Session) -> View:
+    """The part of a session's view that a principal may read. Raises Problem where the session names more than that."""
+    if principal.id is None:
+        return session.view
+    require_subjects(principal, session.spec)
+    return session.view if session.spec.subjects else session.view.within(principal.grants.read)
+
+
 class ConnectionAuth:
     """The authorization of one open connection."""
 
@@ -65,10 +73,7 @@ class ConnectionAuth:
 
     def view(self, session: Session) -> View:
         """The part of a session's view that the principal may read. Raises Problem where it names more than that."""
-        if self.principal.id is None:
-            return session.view
-        require_subjects(self.principal, session.spec)
-        return session.view if session.spec.subjects else session.view.within(self.principal.grants.read)
+        return granted_view(self.principal, session)
 
     # Called by the reader and its transport.
 

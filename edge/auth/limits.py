@@ -135,6 +135,13 @@ class Limits:
                 return str(IPv6Address(int(parsed) >> 64 << 64))
         return None if parsed.is_loopback and not self.settings.loopback else str(parsed)
 
+    def has_room(self, address: str, principal: Principal) -> bool:
+        """Whether a connection may be opened just now; counts nothing."""
+        where, who = self.key(address), principal.id
+        if where is not None and (self._handshakes.empty(where) > 0 or self.connections_of_address.full(where)):
+            return False
+        return who is None or not self.connections_of_principal.full(who)
+
     def open(self, address: str, principal: Principal, handshake: bool = True) -> ConnectionSlot:
         """Counts a connection that is being opened. Raises Problem 429."""
         where, who = self.key(address), principal.id

@@ -93,5 +93,10 @@ async def read_json(request: Request) -> Any:
 
 def read_query(connection: Request | WebSocket, shape: type[Query]) -> Query:
     """Reads the query as a Struct, whose constraints validate it. Raises Problem `bad_parameter` with the `field`."""
-    given = {name: text for name, text in connection.query_params.items() if text not in UNSAID}
+    return read_parameters(connection.query_params, shape)
+
+
+def read_parameters(query: Mapping[str, str], shape: type[Query]) -> Query:
+    """Reads the parameters of a query as a Struct. Raises Problem as `read_query` does."""
+    given = {name: text for name, text in query.items() if text not in UNSAID}
     return read_as(given, shape, "bad_parameter", unknown="bad_parameter", strict=False)

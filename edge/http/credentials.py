@@ -6,7 +6,7 @@ A browser's WebSocket can send no headers, only subprotocols (RFC 6455 §1.9), s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote
@@ -56,15 +56,25 @@ def _token(scope: Scope, in_query: bool) -> str | None:
             "URLs are written to logs: send Authorization: Bearer, or a ticket of POST /tickets",
             headers=CHALLENGE,
         )
-    offered = [name.removeprefix(_BEARER) for name in scope.get("subprotocols", ()) if name.startswith(_BEARER)]
+    offered = offered_tokens(scope.get("subprotocols", ()))
     if len(headers) + len(queried) + len(offered) > 1:
         raise Problem("bad_token", "more than one token was sent", headers=CHALLENGE)
     if not headers:
         return next(iter((*queried, *offered)), None)
-    scheme, _, token = headers[0].partition(" ")
+    return bearer_token(headers[0])
+
+
+def bearer_token(header: str) -> str:
+    """The token of an Authorization header. Raises Problem."""
+    scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Problem("bad_token", "Authorization must be Bearer and a token", headers=CHALLENGE)
     return token.strip()
+
+
+def offered_tokens(subprotocols: Iterable[str]) -> list[str]:
+    """The tokens among the subprotocols that a WebSocket's client offers."""
+    return [name.removeprefix(_BEARER) for name in subprotocols if name.startswith(_BEARER)]
 
 
 def client_address(scope: Scope, proxies: Proxies) -> str:

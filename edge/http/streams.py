@@ -41,23 +41,23 @@ from router.errors import BadInput, BrokerError
 _OPENING = ("bad_cursor", "draining", "not_granted", "too_many")
 
 
-def _start(query: StartQuery, session: Session) -> Start:
+def start_of(query: StartQuery, session: Session) -> Start:
     """Where a reader begins: where its query says, else where the session does. Raises BadCursor."""
     return parse_start(query.cursor, query.since, query.last) or session.begin
 
 
-def _opening(query: SocketQuery, session: Session) -> Start | Opening:
+def opening_of(query: SocketQuery, session: Session) -> Start | Opening:
     """The same, or a function that reads it from the first message: queries are often written into logs."""
     if query.start == "message":
-        return lambda given: _start(StartQuery(**_places(given)), session)
-    return _start(query, session)
+        return lambda given: start_of(StartQuery(**_places(given)), session)
+    return start_of(query, session)
 
 
 def _places(given: Mapping[str, str]) -> dict[str, str]:
     return {name: given[name] for name in ("cursor", "since", "last") if given.get(name, "") not in UNSAID}
 
 
-def _pace(query: PaceQuery, session: Session) -> Pace:
+def pace_of(query: PaceQuery, session: Session) -> Pace:
     """The pace that a reader's query asks for, else that of its session."""
     conflate = session.pace.conflate if query.conflate is None else query.conflate
     return Pace(conflate, session.pace.max_rate if query.max_rate is None else query.max_rate)
@@ -73,13 +73,13 @@ async def poll_session(request: Request) -> Response:
     edge = edge_of(request)
     session = await session_of(request)
     query = read_query(request, PollQuery)
-    start = _start(query, session)
+    start = start_of(query, session)
     stats = edge.cluster_stats.of(session.id)
     stats.served += 1
     auth = authorize(request, session, poll=True)
     try:
         reading = reading_of(session, auth)
-        wait, pace = min(query.wait, time_left(request)), _pace(query, session)
+        wait, pace = min(query.wait, time_left(request)), pace_of(query, session)
         asked = polling.Poll(start, query.limit, wait, query.cursor is not None, pace)
         polled = await polling.poll(edge.hub, reading, asked, stats, edge.poll_history)
     finally:
@@ -134,8 +134,8 @@ async def stream_session(request: Request) -> Response | ASGIApp:
         raise draining_problem()
     session = await session_of(request)
     query = read_query(request, SseQuery)
-    start = stream_start(request, lambda: _start(query, session))
-    pace = _pace(query, session)
+    start = stream_start(request, lambda: start_of(query, session))
+    pace = pace_of(query, session)
     if request.method == "HEAD":
         return Response(headers={name.decode(): value.decode() for name, value in CALLBACK.headers})
     auth = authorize(request, session)
@@ -166,7 +166,7 @@ def authorize(connection: Request | WebSocket, session: Session, poll: bool = Fa
 
 
 # What a WebSocket's subprotocols say of its dialect; None leaves it to the session.
-_SUBPROTOCOLS: Mapping[str, SharedDialect | None] = {SUBPROTOCOL: None, CLOUDEVENTS_SUBPROTOCOL: CLOUDEVENTS_SOCKET}
+SUBPROTOCOLS: Mapping[str, SharedDialect | None] = {SUBPROTOCOL: None, CLOUDEVENTS_SUBPROTOCOL: CLOUDEVENTS_SOCKET}
 
 
 def reading_of(
@@ -174,8 +174,13 @@ def reading_of(
 ) -> ReadRequest:
     """What a connection reads: as much of the session as is granted to its principal. Raises Problem."""
     view = session.view if auth is None else auth.view(session)
-    dialect = dialect or SESSION_DIALECTS.get(session.spec.dialect, CALLBACK)
-    return ReadRequest(session.id, view, with_controls(dialect) if controls else dialect, auth)
+    return ReadRequest(session.id, view, dialect_of(session, dialect, controls), auth)
+
+
+def dialect_of(session: Session, chosen: SharedDialect | None = None, controls: bool = False) -> SharedDialect:
+    """The dialect that a connection chose, else that of its session; with all `controls` where it asked for them."""
+    dialect = chosen or SESSION_DIALECTS.get(session.spec.dialect, CALLBACK)
+    return with_controls(dialect) if controls else dialect
 
 
 def time_left(connection: Request | WebSocket) -> float:
@@ -206,15 +211,15 @@ async def socket_session(socket: WebSocket) -> None:
     auth: ConnectionAuth | None = None
     refusal: Problem | BadInput | None = None
     # The first that its client prefers.
-    chosen = next((name for name in socket.scope.get("subprotocols", ()) if name in _SUBPROTOCOLS), None)
-    dialect = _SUBPROTOCOLS.get(chosen) if chosen else None
+    chosen = next((name for name in socket.scope.get("subprotocols", ()) if name in SUBPROTOCOLS), None)
+    dialect = SUBPROTOCOLS.get(chosen) if chosen else None
     try:
         session = await session_of(socket)
         # One connection too many is refused by the handshake: accepting a socket is most of its cost.
         auth = authorize(socket, session)
         query = read_query(socket, SocketQuery)
-        start = _opening(query, session)
-        pace = _pace(query, session)
+        start = opening_of(query, session)
+        pace = pace_of(query, session)
         asked = reading_of(session, auth, query.controls == "all", dialect)
     except Problem as problem:
         if problem.status == 429:

@@ -285,12 +285,21 @@ class Hub:
 
     async def join(self, view: View) -> Feed:
         """Enters a reader into the feed of a view; its events are received from here on. Raises BrokerError."""
-        feed = self._feeds.get(view)
-        if feed is not None:
-            feed.readers += 1
+        if (feed := self.join_now(view)) is not None:
             return feed
         # A reader that leaves needs the same lock: it must not be held while an absent store is waited for.
         return await self.integrity.ask(lambda: self._enter(view), self.settings.store_patience)
+
+    def join_now(self, view: View) -> Feed | None:
+        """The same without waiting, for all but the first reader of a view; None for that one."""
+        feed = self._feeds.get(view)
+        if feed is not None:
+            feed.readers += 1
+        return feed
+
+    def has_readers(self, view: View) -> bool:
+        """Whether a view has a feed, so that one more reader joins it without waiting."""
+        return view in self._feeds
 
     async def _enter(self, view: View) -> Feed:
         async with self._joining:

@@ -7,11 +7,12 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from edge.server.arrivals import Arrivals
 from edge.server.handshake import with_refusals
 from edge.server.redaction import install_log_redaction
 from edge.server.timeouts import with_timeouts
@@ -48,8 +49,9 @@ class CannotListen(RouterError):
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: the process that runs it decides when it stops."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, arrivals: Arrivals | None) -> None:
         super().__init__(config)
+        self._arrivals = arrivals
         self.listening = asyncio.Event()
         self._leaving = asyncio.Event()
 
@@ -72,6 +74,8 @@ class _Server(uvicorn.Server):
         """
         for server in self.servers if self.started else ():
             server.close()
+        if self._arrivals is not None:
+            self._arrivals.close()
         for connection in list(self.server_state.connections):
             if isinstance(connection, PlainHttpProtocol):
                 connection.shutdown()
@@ -109,10 +113,18 @@ def bind(host: str, port: int, identity: IdentitySettings | None = None) -> sock
     return listener
 
 
-def _config(app: ASGIApp, settings: EdgeSettings) -> uvicorn.Config:
+def _server(app: ASGIApp, settings: EdgeSettings) -> _Server:
+    http = with_timeouts(TakeoverHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits)
+    # Streams are opened at once where the application has something that opens them.
+    opener = getattr(getattr(app, "state", None), "opener", None)
+    arrivals = Arrivals(http, opener) if settings.lane and opener is not None else None
+    return _Server(_config(app, settings, http if arrivals is None else arrivals), arrivals)
+
+
+def _config(app: ASGIApp, settings: EdgeSettings, http: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=with_timeouts(TakeoverHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits),
+        http=http,
         ws=with_refusals(TakeoverWebSocketProtocol if settings.lane else PlainWebSocketProtocol),
         # Data compressed per connection cannot be shared. The fast path compresses by itself.
         ws_per_message_deflate=False,
@@ -151,7 +163,7 @@ async def serve(
         if opened:
             opened(edge)
         install_log_redaction()
-        server = _Server(_config(app, edge.settings))
+        server = _server(app, edge.settings)
         async with asyncio.TaskGroup() as group:
             group.create_task(server.serve(sockets=[listener]))
             try:

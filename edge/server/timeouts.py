@@ -24,6 +24,8 @@ class TimedHttpProtocol(HttpToolsProtocol):
 
     limits: ClassVar[LimitSettings]
 
+    # For how many seconds this connection was waited for before it was this protocol's.
+    waited = 0.0
     _timeout: asyncio.TimerHandle | None = None
     _head_received = 0  # bytes since the head began
     _head_size = 0  # of these, how many are parsed
@@ -34,7 +36,8 @@ class TimedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._start_timeout(self.limits.head_seconds)
+        if self.limits.head_seconds:
+            self._start_timeout(max(0.001, self.limits.head_seconds - self.waited))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timeout()
@@ -123,6 +126,6 @@ class TimedHttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def with_timeouts(base: type[HttpToolsProtocol], limits: LimitSettings) -> type[HttpToolsProtocol]:
+def with_timeouts(base: type[HttpToolsProtocol], limits: LimitSettings) -> type[TimedHttpProtocol]:
     """Adds request timeouts and the head limit to an HTTP protocol class."""
-    return cast(type[HttpToolsProtocol], type(f"Timed{base.__name__}", (TimedHttpProtocol, base), {"limits": limits}))
+    return cast(type[TimedHttpProtocol], type(f"Timed{base.__name__}", (TimedHttpProtocol, base), {"limits": limits}))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
@@ -119,9 +120,12 @@ def last_event_id(request: Request) -> str | None:
     The header wins. Polyfills that may set no header send `lastEventId` in the query, in one spelling or another, behind
     what the address had already.
     """
-    if found := request.headers.get("last-event-id"):
-        return found
-    named = [value for name, value in request.query_params.multi_items() if _plain(name) == "lasteventid" and value]
+    return request.headers.get("last-event-id") or last_event_id_in(request.query_params)
+
+
+def last_event_id_in(query: QueryParams) -> str | None:
+    """The last event id in a query."""
+    named = [value for name, value in query.multi_items() if _plain(name) == "lasteventid" and value]
     return named[-1] if named else None
 
 

@@ -41,7 +41,8 @@ def socket_of(transport: asyncio.Transport) -> socket.socket | None:
     if pipe is None or transport.get_extra_info("sslcontext") is not None:
         return None
     # A second object for the same descriptor, which is the transport's to close: see `connection_lost`.
-    return socket.socket(fileno=pipe.fileno())
+    # What kind of socket it is, is said: Python would else ask the kernel three times.
+    return socket.socket(pipe.family, pipe.type, pipe.proto, fileno=pipe.fileno())
 
 
 class FastReader(Reader, asyncio.Protocol):
@@ -136,7 +137,8 @@ class FastReader(Reader, asyncio.Protocol):
         # uvloop's transports are of another family than asyncio's, and do the same.
         transport = cast(asyncio.Transport, transport)
         self._transport = transport
-        self.socket = socket_of(transport)
+        if self.socket is None:
+            self.socket = socket_of(transport)
         self._hub.readers.add(self)
         self._sweeper.opened()
         self._count(1)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.disconnect import SHUTDOWN
+from edge.hub.feed import Feed
 from edge.hub.hub import Hub
 from edge.settings import FastPathSettings
 from edge.stats import Stats
@@ -22,7 +25,19 @@ from edge.view import Pace
 from router.cursor import Start
 
 # Where a protocol wants this header, another one beside it would contradict it.
-_KEEPS = (b"connection", b"keep-alive")
+KEEPS = (b"connection", b"keep-alive")
+
+
+class TakenConnection(NamedTuple):
+    """A connection whose request was read, and is answered by `head`; `pipe` is `socket_of` its transport.
+
+    `compresses` says of a WebSocket whether its messages are compressed; None for server-sent events.
+    """
+
+    transport: asyncio.Transport
+    pipe: socket.socket
+    head: bytes
+    compresses: bool | None
 
 
 class Takeover:
@@ -69,7 +84,7 @@ class Takeover:
         encoder = sse_encoder(asked, handover.chunks)
         reader = FastSse(self.hub, self.sweeper, feed, asked.session_id, stats, encoder, pace)
         bind(encoder, reader)
-        handover.open_ended(keeps=_KEEPS in asked.dialect.headers)
+        handover.open_ended(keeps=KEEPS in asked.dialect.headers)
         reader.give_back = handover.returns()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": asked.dialect.headers})
@@ -82,6 +97,29 @@ class Takeover:
             # The client left between request and answer.
             await send({"type": "http.response.body", "body": b""})
         return True
+
+    def open(
+        self, taken: TakenConnection, asked: ReadRequest, feed: Feed, start: Start | Opening, stats: Stats, pace: Pace
+    ) -> None:
+        """Gives a connection on which nothing was answered yet to a reader, for which `feed` was joined."""
+        reader: FastReader
+        given = (self.hub, self.sweeper, feed, asked.session_id, stats)
+        if taken.compresses is None:
+            encoder = sse_encoder(asked, chunked=True)
+            reader = FastSse(*given, encoder, pace)
+            bind(encoder, reader)
+        else:
+            reader = socket_reader = FastWebSocket(*given, frame_encoder(asked, taken.compresses), pace)
+            socket_reader.hear = asked.hear
+        reader.socket = taken.pipe
+        reader.authorize(asked.authorization)
+        taken.transport.set_protocol(reader)
+        reader.connection_made(taken.transport)
+        if callable(start):
+            taken.transport.write(taken.head)
+            socket_reader.listen_for(start)
+        else:
+            reader.begin(start, taken.head)
 
     def _begun(self, reader: FastReader, taken: bool, start: Start | Opening) -> bool:
         if not taken:
