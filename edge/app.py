@@ -8,12 +8,10 @@ from functools import cache
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp
 
 from edge.auth.authenticator import Access, Authenticator
-from edge.errors import Problem
 from edge.http import (
     actors,
     alert_calls,
@@ -47,22 +45,19 @@ from edge.http import (
     whep,
 )
 from edge.http.batch import EventDoor
-from edge.http.body import http_problem
+from edge.http.endpoint import HttpEndpoint, with_faults_answered
 from edge.http.middleware import AuthMiddleware
 from edge.http.openapi.document import document
 from edge.http.opener import StreamOpener
 from edge.http.origin import OriginMiddleware, OriginRules
 from edge.http.routing import IndexedRouter
-from edge.http.slashes import SlashRedirect
 from edge.http.traffic import RequestMetrics
 from edge.runtime import Edge
 from edge.settings import EdgeSettings, IdentitySettings
 from edge.surfaces import table
-from edge.transports.refusal import refuse
 from edge.webhooks.client.ssrf import GuardSettings
 from router.alerts import ACTIONS
 from router.broker import Broker
-from router.errors import RouterError
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 
@@ -90,28 +85,34 @@ async def application(
 
 def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
     """Builds the application over a running edge; without metrics where another port has them."""
-    app = Starlette(
-        middleware=[Middleware(OriginMiddleware, settings=edge.settings)],
-        exception_handlers={
-            Problem: refuse,
-            RouterError: refuse,
-            HTTPException: http_problem,
-            Exception: refuse,
-        },
+    app = Application(
+        IndexedRouter(
+            [
+                _guarded(route, edge.authenticator)
+                for route in routes()
+                if show_metrics or getattr(route, "path", "") != "/metrics"
+            ],
+            with_faults_answered,
+        ),
+        edge.settings,
     )
     app.state.edge = edge
     app.state.opener = StreamOpener(edge, OriginRules(edge.settings), SESSION)
     app.state.door = EventDoor(edge.broker, edge.store)
     app.state.document = openapi
-    app.router = IndexedRouter(
-        [
-            _guarded(route, edge.authenticator)
-            for route in routes()
-            if show_metrics or getattr(route, "path", "") != "/metrics"
-        ]
-    )
-    app.router.default = SlashRedirect(app.router)
     return app
+
+
+class Application(Starlette):
+    """Starlette's application, whose routes answer faults themselves: no middleware but one is before them."""
+
+    def __init__(self, router: IndexedRouter, settings: EdgeSettings) -> None:
+        super().__init__()
+        self.router = router
+        self._settings = settings
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return OriginMiddleware(self.router, self._settings)
 
 
 SESSION = "/callbacks/sessions/{session_id}"
@@ -191,11 +192,14 @@ ACCESS: Mapping[str, Access] = {
 
 
 def _guarded(route: BaseRoute, authenticator: Authenticator) -> BaseRoute:
-    """Wraps a route in authentication and in its request metrics."""
+    """Has a route authenticate, measure and answer its requests, whatever it raises."""
     assert isinstance(route, (Route, WebSocketRoute, Mount))
-    route.app = RequestMetrics(
-        AuthMiddleware(route.app, ACCESS.get(route.path, Access.OPERATOR), authenticator), route.path
-    )
+    access = ACCESS.get(route.path, Access.OPERATOR)
+    if isinstance(route, Route):
+        route.app = HttpEndpoint(route.endpoint, route.path, access, authenticator)
+    else:
+        guarded = RequestMetrics(AuthMiddleware(route.app, access, authenticator), route.path)
+        route.app = with_faults_answered(guarded)
     return route
 
 

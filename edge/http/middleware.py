@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.auth.authenticator import Access, Admission, Authenticator
+from edge.auth.authenticator import Access, Authenticator
 from edge.auth.principal import EVERYBODY
 from edge.http.credentials import PRINCIPAL, SUBPROTOCOL, credentials_of, pass_cookie
 
@@ -19,18 +19,25 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         send = _select_subprotocol(scope, send)
-        if self.access is not Access.OPEN:
-            admission = await self._admit(scope)
-            scope[PRINCIPAL] = admission.principal
-            if admission.issued:
-                cookie = pass_cookie(scope, self._authenticator.proxies, admission.issued)
-                send = _with_header(send, (b"set-cookie", cookie.encode("latin-1")))
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, await admitted(scope, send, self._authenticator, self.access))
 
-    async def _admit(self, scope: Scope) -> Admission:
-        if self._authenticator.open:
-            return Admission(EVERYBODY)
-        return await self._authenticator.admit(credentials_of(scope, self._authenticator, self.access), self.access)
+
+async def admitted(scope: Scope, send: Send, authenticator: Authenticator, access: Access) -> Send:
+    """Authenticates a request and notes its principal in its scope; returns what to send its answer with.
+
+    Raises Problem 401, 403 or 429, or BrokerError.
+    """
+    if access is Access.OPEN:
+        return send
+    if authenticator.open:
+        scope[PRINCIPAL] = EVERYBODY
+        return send
+    admission = await authenticator.admit(credentials_of(scope, authenticator, access), access)
+    scope[PRINCIPAL] = admission.principal
+    if admission.issued is None:
+        return send
+    cookie = pass_cookie(scope, authenticator.proxies, admission.issued)
+    return _with_header(send, (b"set-cookie", cookie.encode("latin-1")))
 
 
 def _select_subprotocol(scope: Scope, send: Send) -> Send:

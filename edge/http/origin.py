@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.errors import Problem
+from edge.http.head import head_of, header_of
 from edge.problem import to_response
 from edge.settings import LOOPBACK, EdgeSettings
 
@@ -92,9 +93,8 @@ class OriginMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        origin, host = headers.get("origin"), headers.get("host", "")
-        if repeated := _repeated(scope):
+        origin, host = header_of(scope, b"origin"), header_of(scope, b"host") or ""
+        if len(head_of(scope)) != len(scope["headers"]) and (repeated := _repeated(scope)):
             await self._refuse(scope, receive, send, "bad_header", f"{repeated} occurs more than once")
         elif not self._rules.is_own_host(host) and scope["path"] not in ANY_HOST:
             await self._refuse(scope, receive, send, "forbidden_host")
@@ -102,7 +102,7 @@ class OriginMiddleware:
             await self._refuse(scope, receive, send, "forbidden_origin")
         elif origin is None or scope["type"] == "websocket":
             await self._app(scope, receive, send)
-        elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+        elif scope["method"] == "OPTIONS" and b"access-control-request-method" in head_of(scope):
             await self._preflight(origin, send)
         else:
             await self._app(scope, receive, self._with_cors(send, origin))

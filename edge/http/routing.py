@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from edge.http.slashes import SlashRedirect
 
 # The number of parts of an address, and its first and last part where some route has that part as it is.
 _Key = tuple[int, str | None, str | None]
@@ -62,8 +64,11 @@ def _can_match(parts: list[str | None], open_ended: bool, key: _Key) -> bool:
 class IndexedRouter(Router):
     """Starlette's router over an index of its routes, which do not change."""
 
-    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, routes: Sequence[BaseRoute], handling: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> None:
+        """`handling` makes an application answer what it raises: that there is no such address, or that it has no such method."""
         super().__init__(routes, redirect_slashes=False)
+        self.default = handling(SlashRedirect(self))
+        self._handling = handling
         self._index = RouteIndex(self.routes)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,4 +91,4 @@ class IndexedRouter(Router):
             await self.default(scope, receive, send)
             return
         scope.update(partial_scope)
-        await partial.handle(scope, receive, send)
+        await self._handling(partial.handle)(scope, receive, send)
