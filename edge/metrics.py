@@ -98,7 +98,7 @@ recoveries = Counter(
     "edge_recoveries_total", "Readers that connected, by whether they resumed at their cursor", ["outcome"]
 )
 refusals = Counter("edge_refusals_total", "Requests refused, by problem code", ["code"])
-requests = Counter("edge_requests_total", "Requests answered, by route and status class", ["route", "status"])
+requests = Tally("edge_requests_total", "Requests answered, by route and status class", ["route", "status"])
 request_seconds = BatchedHistogram(
     "edge_request_seconds",
     "Time from a request until its response began",
@@ -120,7 +120,7 @@ filters_deferred = Counter(
 filters_offloaded = Counter("edge_filters_offloaded_events_total", "Events evaluated in the filter process")
 filter_process_losses = Counter("edge_filter_process_losses_total", "Times that the filter process died")
 replays = Counter("edge_replay_reads_total", "Pages read from the store for replays")
-ingested = Counter("edge_ingested_events_total", "Events published over HTTP, by outcome", ["outcome"])
+ingested = Tally("edge_ingested_events_total", "Events published over HTTP, by outcome", ["outcome"])
 sessions_expired = Counter("edge_sessions_expired_total", "Sessions deleted because their idle time (TTL) ran out")
 frames = Tally("edge_frames_total", "Video frames written to viewers", ["transport"])
 frames_dropped = Counter(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from edge.auth.principal import Principal
@@ -124,16 +125,7 @@ class Limits:
 
     def key(self, address: str) -> str | None:
         """The key of an address, None for one without limits. IPv6 is counted by /64: a client has a whole one."""
-        try:
-            parsed = ip_address(address.partition("%")[0])
-        except ValueError:
-            return address or None
-        if isinstance(parsed, IPv6Address):
-            if parsed.ipv4_mapped:
-                return self.key(str(parsed.ipv4_mapped))
-            if not parsed.is_loopback:
-                return str(IPv6Address(int(parsed) >> 64 << 64))
-        return None if parsed.is_loopback and not self.settings.loopback else str(parsed)
+        return _key(address, self.settings.loopback)
 
     def has_room(self, address: str, principal: Principal) -> bool:
         """Whether a connection may be opened just now; counts nothing."""
@@ -185,6 +177,21 @@ class Limits:
             _refuse(what, rates[0].take(where, count))
         if who is not None:
             _refuse(what, rates[1].take(who, count))
+
+
+# Addresses are few and ask often; to parse one takes as long as the rest of a small request's checks.
+@lru_cache(4096)
+def _key(address: str, loopback: bool) -> str | None:
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address or None
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped:
+            return _key(str(parsed.ipv4_mapped), loopback)
+        if not parsed.is_loopback:
+            return str(IPv6Address(int(parsed) >> 64 << 64))
+    return None if parsed.is_loopback and not loopback else str(parsed)
 
 
 def _refuse(what: str, wait: float) -> None:

@@ -223,11 +223,14 @@ def waves(events: list[Event], *, alone: bool = False) -> Iterator[tuple[int, in
         yield begun, len(events)
 
 
+_stored, _duplicate, _refused = (metrics.ingested.labels(outcome) for outcome in ("stored", "duplicate", "refused"))
+
+
 def _count(kept: list[Receipt], all: int) -> None:
     for each in kept:
-        metrics.ingested.labels("duplicate" if each.ack.duplicate else "stored").inc()
+        (_duplicate if each.ack.duplicate else _stored).add(1)
     if len(kept) < all:
-        metrics.ingested.labels("refused").inc(all - len(kept))
+        _refused.add(all - len(kept))
 
 
 def _as_problem(fault: BaseException, place: int, all: int, stored: int) -> BaseException:

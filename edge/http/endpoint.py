@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edge import metrics
 from edge.auth.authenticator import Access, Authenticator
 from edge.errors import Problem
-from edge.http.body import http_problem
+from edge.http.body import JsonAnswer, http_problem
 from edge.http.head import header_of
 from edge.http.middleware import admitted
 from edge.problem import Refusal
@@ -71,8 +71,12 @@ class HttpEndpoint:
 
     def observe(self, status: int, begun: float) -> None:
         """Counts a request by its answer's status, and times it until its answer begins."""
-        self._counts[status // 100 - 1].inc()
+        self._counts[status // 100 - 1].add(1)
         self._seconds.observe_many(time.perf_counter() - begun, 1)
+
+
+# Answers that have one status, and send that at once.
+_AT_ONCE = (JsonAnswer, Response, Refusal)
 
 
 class _Beginning:
@@ -87,8 +91,7 @@ class _Beginning:
 
     async def send(self, answer: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends an answer."""
-        if type(answer) in (Response, Refusal):
-            # It has one status, and sends that at once.
+        if type(answer) in _AT_ONCE:
             assert isinstance(answer, Response)
             self._observe(answer.status_code)
             await answer(scope, receive, send)

@@ -20,6 +20,7 @@ from edge.http.bodies.events import Publication, Published
 from edge.http.body import draining_problem, edge_of, json_answer, read_body
 from edge.http.channel_events import from_channel
 from edge.http.credentials import address_of, principal_of
+from edge.http.head import header_of
 from edge.http.idempotency import name_events
 from edge.http.openapi.operation import Answer, header, operation
 from edge.runtime import Edge
@@ -70,13 +71,14 @@ async def publish_events(request: Request) -> Response:
     edge = edge_of(request)
     if edge.draining:
         raise draining_problem()
-    given, single = parse(await read_body(request), request.headers.get("content-type", ""), edge.settings.max_batch)
+    scope = request.scope
+    given, single = parse(await read_body(request), header_of(scope, b"content-type") or "", edge.settings.max_batch)
     given = [_named(item, place, len(given)) for place, item in enumerate(given)]
-    principal = principal_of(request.scope)
-    came_with = request.headers.get("traceparent")
+    principal = principal_of(scope)
+    came_with = header_of(scope, b"traceparent")
     trace = tracing.begin(came_with) if came_with or tracing.recorder else None
     begun = time.time_ns()
-    key = request.headers.get("idempotency-key")
+    key = header_of(scope, b"idempotency-key")
     many = events(given, key, trace, principal.id)
     permit(many, principal)
     fit(many, largest_event(edge.broker.connection.max_payload, edge.settings.max_body))

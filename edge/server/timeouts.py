@@ -6,7 +6,7 @@ uvicorn waits for both without limit, so a client could hold many connections by
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -61,11 +61,15 @@ class TimedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._add_to_head(len(url))
+        self._head_size += len(url)
+        if self._head_size > self.limits.head_bytes:
+            self._refuse_head()
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._add_to_head(len(name) + len(value) + 4)
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > self.limits.head_bytes:
+            self._refuse_head()
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -87,11 +91,9 @@ class TimedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse("head_too_large" if self._too_large else "bad_request")
 
-    def _add_to_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > self.limits.head_bytes:
-            self._too_large = True
-            raise HeadTooLarge
+    def _refuse_head(self) -> NoReturn:
+        self._too_large = True
+        raise HeadTooLarge
 
     def _start_timeout(self, seconds: float) -> None:
         self._cancel_timeout()
