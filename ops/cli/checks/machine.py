@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from ops.cli.checks.findings import FAIL, INFO, OK, WARN, CheckResult
+from ops.cli.checks.kernel import KernelLimits, examine_connections
 from ops.cli.checks.packages import examine_packages
 from ops.cli.show import versions
 from ops.environment import DATA_DIR, search_path
@@ -31,6 +32,7 @@ def examine_machine(settings: Settings) -> list[CheckResult]:
         *examine_packages(),
         *_folder(settings.embedded.data_dir),
         _descriptors(),
+        *examine_connections(settings.section("edge").workers, KernelLimits.here()),
         *_secrets(settings),
         _server_binary(),
         _up(settings),
