@@ -17,6 +17,9 @@ from edge.errors import Problem
 from edge.settings import LimitSettings
 from router.rates import TokenBucket
 
+# Behind a proxy that is not trusted, all clients have its address.
+PROXY = "; behind a proxy, set CALLBOARD_EDGE_TRUSTED_PROXIES to its network: clients are then told apart"
+
 
 class Rate:
     """One token bucket per key: `rate` tokens a second, at most `burst` saved up. A rate of 0 is no limit."""
@@ -139,9 +142,9 @@ class Limits:
         where, who = self.key(address), principal.id
         if where is not None:
             if handshake:
-                _refuse("connections", self._handshakes.take(where))
+                _refuse("connections from this address", self._handshakes.take(where), PROXY)
             if self.connections_of_address.full(where):
-                raise _full("connections from this address", self.connections_of_address.limit)
+                raise _full("connections from this address", self.connections_of_address.limit, PROXY)
         if who is not None and self.connections_of_principal.full(who):
             raise _full("connections of this principal", self.connections_of_principal.limit)
         if where is not None:
@@ -169,12 +172,12 @@ class Limits:
     def check_failures(self, address: str) -> None:
         """Refuses an address that sent too many invalid tokens or tickets. Raises Problem 429."""
         if (where := self.key(address)) is not None:
-            _refuse("invalid tokens", self._failures.empty(where))
+            _refuse("invalid tokens from this address", self._failures.empty(where), PROXY)
 
     def _both(self, rates: tuple[Rate, Rate], what: str, address: str, principal: Principal, count: int) -> None:
         where, who = self.key(address), principal.id
         if where is not None:
-            _refuse(what, rates[0].take(where, count))
+            _refuse(f"{what} from this address", rates[0].take(where, count), PROXY)
         if who is not None:
             _refuse(what, rates[1].take(who, count))
 
@@ -194,11 +197,13 @@ def _key(address: str, loopback: bool) -> str | None:
     return None if parsed.is_loopback and not loopback else str(parsed)
 
 
-def _refuse(what: str, wait: float) -> None:
+def _refuse(what: str, wait: float, advice: str = "") -> None:
     if wait > 0:
         seconds = max(1, math.ceil(wait))
-        raise Problem("rate_limited", f"too many {what}; wait {seconds} s", headers={"Retry-After": str(seconds)})
+        raise Problem(
+            "rate_limited", f"too many {what}; wait {seconds} s{advice}", headers={"Retry-After": str(seconds)}
+        )
 
 
-def _full(what: str, limit: int) -> Problem:
-    return Problem("too_many", f"there are {limit} {what} already", headers={"Retry-After": "10"})
+def _full(what: str, limit: int, advice: str = "") -> Problem:
+    return Problem("too_many", f"there are {limit} {what} already{advice}", headers={"Retry-After": "10"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 import websockets
@@ -107,6 +108,66 @@ def test_a_slot_is_released_once() -> None:
     with pytest.raises(Problem):
         limits.open("192.0.2.1", ALICE)
     assert len(limits.connections_of_address) == 1
+
+
+def test_a_refusal_of_an_address_says_what_to_set_behind_a_proxy_and_one_of_a_principal_does_not() -> None:
+    limits = Limits(
+        LimitSettings(
+            handshakes_per_address_burst=2,
+            connections_per_address=1,
+            failures_per_address_burst=1,
+            publish_per_address_burst=1,
+            creations_per_address_burst=1,
+            publish_per_principal_burst=1,
+            connections_per_principal=1,
+        )
+    )
+    where = "192.0.2.1"
+    nobody = Principal(None)
+    limits.open(where, nobody)
+    limits.failed(where)
+    limits.publish(where, nobody, 1)
+    limits.create(where, nobody, 0)
+    limits.open("192.0.2.2", ALICE)
+    limits.publish("192.0.2.2", ALICE, 1)
+
+    def refusal(attempt: Callable[[], object]) -> str:
+        with pytest.raises(Problem) as refused:
+            attempt()
+        assert refused.value.status == 429
+        return refused.value.detail
+
+    of_address = [
+        refusal(lambda: limits.open(where, nobody)),
+        refusal(lambda: limits.open(where, nobody)),
+        refusal(lambda: limits.check_failures(where)),
+        refusal(lambda: limits.publish(where, nobody, 1)),
+        refusal(lambda: limits.create(where, nobody, 0)),
+    ]
+    of_principal = [
+        refusal(lambda: limits.open("192.0.2.3", ALICE)),
+        refusal(lambda: limits.publish("192.0.2.3", ALICE, 1)),
+    ]
+
+    assert all("from this address" in text and "CALLBOARD_EDGE_TRUSTED_PROXIES" in text for text in of_address)
+    assert not any("address" in text or "PROXIES" in text for text in of_principal)
+
+
+def test_there_is_room_where_a_connection_would_be_opened_and_asking_takes_nothing() -> None:
+    limits = Limits(
+        LimitSettings(handshakes_per_address_burst=2, handshakes_per_address=0.001, connections_per_principal=2)
+    )
+    for _ in range(10):
+        assert limits.has_room("192.0.2.1", ALICE)
+    slots = [limits.open("192.0.2.1", ALICE) for _ in range(2)]
+
+    assert not limits.has_room("192.0.2.1", EVERYBODY), "its handshakes are used up"
+    assert not limits.has_room("192.0.2.2", ALICE), "she has all that she may have"
+    slots[0].release()
+    assert limits.has_room("192.0.2.2", ALICE) and limits.has_room("127.0.0.1", EVERYBODY)
+    full = Limits(LimitSettings(connections_per_address=1))
+    full.open("192.0.2.1", EVERYBODY)
+    assert not full.has_room("192.0.2.1", EVERYBODY)
 
 
 def test_the_defaults_disturb_nobody_on_this_machine() -> None:
