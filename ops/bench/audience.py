@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,11 +169,12 @@ class Audience:
         ready: str = READY.decode(),
         hello: str = "",
         counted: bool = False,
+        headers: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Connects clients, so many at once, until each has had its `ready`; then everyone's count begins anew."""
         began = time.monotonic()
         self._groups.setdefault(group, AudienceGroup(ready.encode(), hello.encode("latin-1"), counted))
-        known = self._connect(group, port, path, transport, count, at_once)
+        known = self._connect(group, port, path, transport, count, at_once, headers)
         self._settle(known)
         for client in known.clients.values():
             client.bytes = client.events = 0
@@ -188,9 +189,11 @@ class Audience:
         self._connect(group, port, path, transport, count, count)
         return {"began": began, "ready": time.monotonic(), **self.collect(group, events, seconds)}
 
-    def _connect(self, name: str, port: int, path: str, transport: str, count: int, at_once: int) -> AudienceGroup:
+    def _connect(
+        self, name: str, port: int, path: str, transport: str, count: int, at_once: int, headers: Sequence[str] = ()
+    ) -> AudienceGroup:
         group = self._groups.setdefault(name, AudienceGroup())
-        asked = request(f"{HOST}:{port}", path, transport)
+        asked = request(f"{HOST}:{port}", path, transport, headers)
         looking = {count * (2 * place + 1) // (2 * WITNESSES) for place in range(WITNESSES)} | {count - 1}
         for first in range(0, count, at_once):
             fresh: dict[int, AudienceMember] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import struct
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -12,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from edge.auth.grants import Grants
+from edge.auth.token import mint
 from ops.bench import centrifugo, nchan
 from ops.bench.cores import Cores
 from ops.bench.fanout import CountingProcess
 from ops.bench.publisher import payload, request
 from ops.bench.stand import TRANSPORTS, Plan, process, settle_on, stand
 
-CALLBOARD, CENTRIFUGO, NCHAN, STARLETTE = "Callboard", "Centrifugo", "nchan", "Starlette loop"
+CALLBOARD, TOKENS = "Callboard", "Callboard, tokens"
+CENTRIFUGO, NCHAN, STARLETTE = "Centrifugo", "nchan", "Starlette loop"
 # What ends the head of an answer: ready is whoever has that, where a server says nothing more.
 HEAD_END = "\r\n\r\n"
 
@@ -30,6 +34,7 @@ class Door:
     path: str
     ready: str
     hello: str = ""
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class Contestant:
     port: int
     doors: Mapping[str, Door]
     # A burst of so many events to those who listen on a transport.
-    publication: Callable[[str, int], Publication]
+    # None for one of which only the connections are measured.
+    publication: Callable[[str, int], Publication] | None
     # The message broker behind it, counted apart.
     broker_pid: int | None = None
 
@@ -70,7 +76,7 @@ async def contestants(plan: Plan, cores: Cores) -> AsyncIterator[tuple[list[Cont
     """Runs all that are there until the block ends; beside them the names of the others, and why each is not there."""
     async with contextlib.AsyncExitStack() as stack:
         missing: dict[str, str] = {}
-        started = [await stack.enter_async_context(_callboard())]
+        started = [await stack.enter_async_context(made) for made in (_callboard(), _with_tokens())]
         program = await centrifugo.found()
         if isinstance(program, str):
             missing[CENTRIFUGO] = program
@@ -103,6 +109,21 @@ async def _callboard() -> AsyncIterator[Contestant]:
             return Publication(request(place.port, "/events", event if burst == 1 else _list([event] * burst)), 1)
 
         yield Contestant(CALLBOARD, place.edge_pid, place.port, doors, publication, place.nats_pid)
+
+
+@contextlib.asynccontextmanager
+async def _with_tokens() -> AsyncIterator[Contestant]:
+    """One that asks for tokens: all readers have the same, as who comes back has the one that was verified before."""
+    secret = secrets.token_hex(32)
+    token = mint(secret, "bench", Grants(read=(">",)), 3600, None, None)
+    headers = {"Authorization": f"Bearer {token}"}
+    variables = {"CALLBOARD_JWT_SECRET": secret, "CALLBOARD_EDGE_LIMITS_CONNECTIONS_PER_PRINCIPAL": "0"}
+    async with stand(variables=variables) as place:
+        place.http.headers.update(headers)
+        path = await place.session("job.versus.said")
+        said = tuple(f"{name}: {value}" for name, value in headers.items())
+        doors = {each: Door(f"{path}/{end}", '"session_id"', headers=said) for each, end in TRANSPORTS.items()}
+        yield Contestant(TOKENS, place.edge_pid, place.port, doors, None, place.nats_pid)
 
 
 @contextlib.asynccontextmanager

@@ -40,9 +40,9 @@ class ReaderGroup:
                 continue
 
 
-def request(host: str, path: str, transport: str) -> bytes:
+def request(host: str, path: str, transport: str, headers: Sequence[str] = ()) -> bytes:
     """The bytes that open a WebSocket or a stream."""
-    lines = [f"GET {path} HTTP/1.1", f"Host: {host}"]
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}", *headers]
     if transport == "websocket":
         key = base64.b64encode(os.urandom(16)).decode()
         lines += ["Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13"]

@@ -113,8 +113,9 @@ class PeerComparison:
 
     async def deliver(self, transport: str, readers: int) -> None:
         """Publishes one event at a time to some readers of each server, in turn; then bursts, where they are many."""
+        publishing = [server for server in self._servers if server.publication is not None]
         for _ in range(RUNS):
-            for server in self._servers:
+            for server in publishing:
                 await self.open(server, transport, "readers", readers)
                 await self.publish(server, transport, WARMING, 1, RATE)
                 await self._singles(server, transport, readers)
@@ -148,6 +149,7 @@ class PeerComparison:
         self, server: Contestant, transport: str, count: int, burst: int, rate: float, stamps: bool = False
     ) -> dict[str, Any]:
         """Publishes so often, until every reader has every event; says how long they took."""
+        assert server.publication is not None
         group, said = _group(server, transport, "readers"), server.publication(transport, burst)
         await self._audience.ask("begin", group=group)
         paced = self._publisher.ask(
@@ -169,6 +171,7 @@ class PeerComparison:
             ready=door.ready,
             hello=door.hello,
             counted=True,
+            headers=door.headers,
         )
 
     async def close(self, server: Contestant, transport: str, group: str) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.bench import centrifugo, nchan
-from ops.bench.contestants import Contestant, _callboard, _centrifugo, _nchan, _starlette
+from ops.bench import centrifugo, nchan, versus
+from ops.bench.contestants import Contestant, _callboard, _centrifugo, _nchan, _starlette, _with_tokens
 from ops.bench.report import matrix
 from ops.bench.stand import TRANSPORTS, BenchError, Plan, partner
 from ops.bench.versus import BURST, ComparisonTally, PeerComparison
@@ -89,3 +89,37 @@ async def test_every_reader_gets_every_event_that_is_published_over_http(name: s
             with pytest.raises(BenchError, match=f"{2 * BURST} of {2 * BURST + 1} events"):
                 await audience.ask("collect", group=group, events=2 * BURST + 1, seconds=0.1)
             await comparison.close(server, transport, "readers")
+
+
+@pytest.mark.slow
+async def test_connections_with_a_token_are_opened_and_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versus, "FIRST", 2)
+    monkeypatch.setattr(versus, "OPENED", 3)
+    progress = tmp_path / "progress"
+    progress.write_bytes(bytes(8))
+    async with (
+        _with_tokens() as server,
+        partner("audience", str(progress)) as audience,
+        partner("publisher", str(progress)) as publisher,
+    ):
+        comparison = PeerComparison([server], audience, publisher, seconds=0.1)
+        for transport in TRANSPORTS:
+            await comparison.connect(transport)
+        await comparison.disconnect()
+        # Of this one nothing is published.
+        await comparison.deliver("sse", 2)
+
+        door = server.doors["sse"]
+        with pytest.raises(BenchError, match="the audience ended"):
+            where = {"port": server.port, "path": door.path, "transport": "sse", "count": 1}
+            await audience.ask("open", group="without", **where)
+
+    assert [row.what for row in comparison.tally.rows()] == [
+        f"{title} of an idle {kind} connection: Callboard, tokens"
+        if title == "memory"
+        else f"CPU to open a {kind} connection: Callboard, tokens"
+        for kind in ("WebSocket", "SSE")
+        for title in ("CPU", "memory")
+    ]
