@@ -189,6 +189,17 @@ class Live:
             raise
         return max(self._since(pattern) for pattern in patterns)
 
+    def want_now(self, patterns: tuple[str, ...]) -> int | None:
+        """The same without waiting, where all their events are received already; else None, and they are not wanted."""
+        if self._changing.locked():
+            return None
+        for pattern in patterns:
+            self._change(*self._wanted.add(pattern))
+        if self._missing or self._unbegun:
+            self._take_back(patterns)
+            return None
+        return max(self._since(pattern) for pattern in patterns)
+
     async def unwant(self, patterns: tuple[str, ...]) -> None:
         """Takes back one `want`."""
         self._take_back(patterns)

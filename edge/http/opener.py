@@ -136,12 +136,10 @@ class StreamOpener:
             answer = self._answer_socket(asked, session, subprotocols, common)
         else:
             answer = self._answer_stream(asked, session, common)
-        # The first reader of a view waits until its events are received.
-        if answer is None or not edge.hub.has_readers(view) or not limits.has_room(address, principal):
+        if answer is None or not limits.has_room(address, principal) or (feed := edge.hub.join_now(view)) is None:
             return False
+        # There is room, so this is not refused.
         auth = edge.connection_auths.open(principal, session, address)
-        feed = edge.hub.join_now(view)
-        assert feed is not None
         edge.takeover.open(
             TakenConnection(transport, pipe, answer.head, answer.compresses),
             ReadRequest(session.id, view, answer.dialect, auth),

@@ -291,30 +291,44 @@ class Hub:
         return await self.integrity.ask(lambda: self._enter(view), self.settings.store_patience)
 
     def join_now(self, view: View) -> Feed | None:
-        """The same without waiting, for all but the first reader of a view; None for that one."""
+        """The same without waiting, where its events are received already; else None."""
         feed = self._feeds.get(view)
-        if feed is not None:
-            feed.readers += 1
+        if feed is None:
+            if self._joining.locked() or not self.integrity.is_steady:
+                return None
+            since = self._live.want_now(view.patterns)
+            if since is None:
+                return None
+            feed = self._make_feed(view, since)
+        feed.readers += 1
         return feed
 
-    def has_readers(self, view: View) -> bool:
-        """Whether a view has a feed, so that one more reader joins it without waiting."""
-        return view in self._feeds
+    def _make_feed(self, view: View, since: int) -> Feed:
+        feed = self._feeds[view] = Feed(view)
+        feed.since = since
+        self._matching.put(feed, view)
+        return feed
 
     async def _enter(self, view: View) -> Feed:
         async with self._joining:
             feed = self._feeds.get(view)
             if feed is None:
-                since = await self._live.want(view.patterns)
-                feed = self._feeds[view] = Feed(view)
-                feed.since = since
-                self._matching.put(feed, view)
+                feed = self._make_feed(view, await self._live.want(view.patterns))
             feed.readers += 1
             return feed
 
     async def leave(self, feed: Feed) -> None:
         """Takes a reader that has ended, or goes on under another view, out of its feed."""
+        if self.leave_now(feed):
+            await self.drop(feed)
+
+    def leave_now(self, feed: Feed) -> bool:
+        """The same without waiting; says whether nobody reads the feed any more, so that `drop` must follow."""
         feed.readers -= 1
+        return feed.readers == 0
+
+    async def drop(self, feed: Feed) -> None:
+        """Ends what is received for a feed, if still nobody reads it."""
         if feed.readers == 0:
             async with self._joining:
                 if feed.readers == 0 and self._feeds.get(feed.view) is feed:

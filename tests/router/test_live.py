@@ -88,7 +88,9 @@ def test_what_is_subscribed_covers_every_reader_and_ends_as_the_widest_of_what_i
         async def reader(patterns: tuple[str, ...], before: int, during: int) -> None:
             for _ in range(before):
                 await asyncio.sleep(0)
-            since = await hearing.want(patterns)
+            since = hearing.want_now(patterns) if before % 2 else None
+            if since is None:
+                since = await hearing.want(patterns)
             assert 0 < since <= broker.last
             for _ in range(during):
                 assert all(covered(broker, pattern) for pattern in patterns)
@@ -115,6 +117,29 @@ def covered(broker: SlowBroker, pattern: str) -> bool:
     """Whether what a pattern is for is subscribed; each of them has an example."""
     example = pattern.replace("*", "a").replace(">", "x.y")
     return any(count and matches(each, example) for each, count in broker.subscribed.items())
+
+
+async def test_a_pattern_is_wanted_without_waiting_only_where_its_events_are_received_already() -> None:
+    broker = SlowBroker()
+    hearing = made(broker)
+    assert hearing.want_now(("a.b.c",)) is None and hearing.patterns == []
+
+    since = await hearing.want(("a.>",))
+    assert hearing.want_now(("a.b.c", "a.b.d")) == hearing.want_now(("a.>",)) == since
+    assert hearing.want_now(("a.b.c", "b.>")) is None
+    await hearing.unwant(("a.>",))
+    await hearing.unwant(("a.>",))
+    # What was wanted without waiting is subscribed by itself once nothing covers it.
+    assert set(hearing.patterns) >= {"a.b.c", "a.b.d"}
+
+    hearing.forget()
+    assert hearing.want_now(("a.b.c",)) is None
+    hearing.restart(broker.last)
+    assert hearing.want_now(("a.b.c",)) == broker.last
+    other = asyncio.ensure_future(hearing.want(("b.>",)))
+    await asyncio.sleep(0)
+    assert hearing.want_now(("a.b.c",)) is None
+    await other
 
 
 async def test_one_more_pattern_is_compared_with_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,7 +275,8 @@ class FastReader(Reader, asyncio.Protocol):
         if task is not None and task is not asyncio.current_task():
             task.cancel()
         self._hub.readers.discard(self)
-        self._sweeper.start(self._hub.leave(self.feed))
+        if self._hub.leave_now(self.feed):
+            self._sweeper.start(self._hub.drop(self.feed))
 
     def _ended(self, reason: Disconnect) -> None:
         metrics.disconnects.labels(self.transport_name, reason.reason).inc()
