@@ -113,11 +113,16 @@ def test_a_slot_is_released_once() -> None:
 def test_a_refusal_of_an_address_says_what_to_set_behind_a_proxy_and_one_of_a_principal_does_not() -> None:
     limits = Limits(
         LimitSettings(
+            handshakes_per_address=0.001,
             handshakes_per_address_burst=2,
             connections_per_address=1,
+            failures_per_address=0.001,
             failures_per_address_burst=1,
+            publish_per_address=0.001,
             publish_per_address_burst=1,
+            creations_per_address=0.001,
             creations_per_address_burst=1,
+            publish_per_principal=0.001,
             publish_per_principal_burst=1,
             connections_per_principal=1,
         )
