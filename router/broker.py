@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from router import provisioning, topology, tracing
+from router import provisioning, topology
 from router.codec import encode, rfc3339
 from router.cursor import epoch_of
 from router.dedup import of_event
@@ -20,14 +19,13 @@ from router.errors import BrokerError, Conflict, Cut, Forbidden, NoResponders, R
 from router.event import Event
 from router.limits import largest_event
 from router.nats.connection import Connection
-from router.nats.counters import DUPLICATE, REFUSED, TIMEOUT, figures
-from router.nats.counters import STORED as TAKEN
 from router.nats.error_codes import WRONG_LAST
 from router.nats.headers import Reply, header
 from router.nats.publisher import Publisher
 from router.nats.refusals import Fate, fate
 from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack, Stream
+from router.publication import Publication
 from router.record import Record
 from router.subject import STORED
 from router.topology import EVENTS, TopologySettings
@@ -151,31 +149,14 @@ class Broker:
         """
         if len(payload) > (limit := self.largest_event):
             raise TooLarge(len(payload), limit, "the event")
-        begun = time.time()
-        span = tracing.begin(event.trace) if event.trace and tracing.recorder else ""
+        publication = Publication(event)
         try:
             lines = {"Nats-Msg-Id": dedup or of_event(event), **(headers or {})}
             ack = await self.store(STORED + event.subject, payload, lines, timeout, await_right)
-        except Refused as refusal:
-            # A publisher that names the last sequence of a subject reads again and tries again: nothing is lost.
-            if not isinstance(refusal, Conflict):
-                figures.published[REFUSED] += 1
+        except (Refused, Timeout) as fault:
+            publication.failed(fault)
             raise
-        except Timeout:
-            figures.published[TIMEOUT] += 1
-            raise
-        now = time.time()
-        figures.publish.observe(now - begun)
-        if span:
-            tracing.tell(
-                "store", "producer", event.trace, span, int(begun * 1e9), event=event.id, sequence=ack.sequence,
-                subject=event.subject,
-            )  # fmt: skip
-        if ack.duplicate:
-            figures.published[DUPLICATE] += 1
-        else:
-            figures.published[TAKEN] += 1
-            figures.publish_to_store.observe(now - event.time / 1e9)
+        publication.stored(ack)
         return ack
 
     async def store(

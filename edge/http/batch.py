@@ -18,12 +18,14 @@ from edge.http.idempotency import Name, require_same
 from edge.http.lives import Lives
 from edge.http.sequenced import START, Sequenced, complete_alone, rule_of
 from router import catalogue
+from router.batch import EncodedEvent, store_all
 from router.broker import Broker
 from router.codec import encode
 from router.cursor import check_of
 from router.dedup import of_event
-from router.errors import BrokerError, Forbidden, Refused, RouterError, RunConflict, StoreFailed
+from router.errors import BrokerError, Forbidden, Refused, RouterError, RunConflict, StoreFailed, Timeout
 from router.event import Event
+from router.nats.publisher import Answers
 from router.nats.stream import Ack
 from router.run_entry import incarnation_of
 from router.runs import RunLedger
@@ -146,6 +148,8 @@ class EventDoor:
             self._health.require(EVENTS)
         except StoreFailed as fault:
             return [fault] * len(many)
+        if not any(is_start(event) or is_end(event) or rule_of(event) for event, _ in many):
+            return await self._store_plain(many, names)
         tasks = [
             asyncio.ensure_future(self._store_one(event, payload, name))
             for (event, payload), name in zip(many, names, strict=True)
@@ -161,6 +165,25 @@ class EventDoor:
                 task.cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         return [failed if failed and isinstance(answer, asyncio.CancelledError) else answer for answer in answers]
+
+    async def _store_plain(self, many: list[Accepted], names: list[Name]) -> list[Receipt | BaseException]:
+        """The same of events that depend on nothing: they leave in one write, and are waited for together."""
+        encoded: list[EncodedEvent] = []
+        for (event, payload), name in zip(many, names, strict=True):
+            completed = complete_alone(event)
+            bytes_ = payload if completed is event else encode(completed)
+            encoded.append(EncodedEvent(completed, bytes_, name.dedup, name.headers))
+        answers: Answers = [None] * len(many)
+        failed: StoreFailed | None = None
+        try:
+            with self._health.guarding(EVENTS):
+                await store_all(self._broker, encoded, answers)
+        except StoreFailed as fault:
+            failed = fault
+        return [
+            Receipt(answer, check_of(each.payload)) if isinstance(answer, Ack) else answer or failed or Timeout()
+            for each, answer in zip(encoded, answers, strict=True)
+        ]
 
     async def _store_one(self, event: Event, payload: bytes, name: Name) -> Receipt:
         """Raises RunConflict, BrokerError or BadInput."""

@@ -38,8 +38,8 @@ class Door:
 
 
 @dataclass(frozen=True)
-class Publication:
-    """The text of one or several HTTP requests that publish some events."""
+class BurstRequest:
+    """The text of the HTTP requests that publish a burst."""
 
     text: str
     requests: int
@@ -55,7 +55,7 @@ class Contestant:
     doors: Mapping[str, Door]
     # A burst of so many events to those who listen on a transport.
     # None for one of which only the connections are measured.
-    publication: Callable[[str, int], Publication] | None
+    publication: Callable[[str, int], BurstRequest] | None
     # The message broker behind it, counted apart.
     broker_pid: int | None = None
 
@@ -104,9 +104,9 @@ async def _callboard() -> AsyncIterator[Contestant]:
             for each, end in TRANSPORTS.items()
         }
 
-        def publication(transport: str, burst: int) -> Publication:
+        def publication(transport: str, burst: int) -> BurstRequest:
             event = f'{{"subject":"{subjects[transport]}","data":{payload()}}}'
-            return Publication(request(place.port, "/events", event if burst == 1 else _list([event] * burst)), 1)
+            return BurstRequest(request(place.port, "/events", event if burst == 1 else _list([event] * burst)), 1)
 
         yield Contestant(CALLBOARD, place.edge_pid, place.port, doors, publication, place.nats_pid)
 
@@ -138,13 +138,13 @@ async def _centrifugo(program: Path) -> AsyncIterator[Contestant]:
             "sse": Door(f"/connection/uni_sse?cf_connect={quote(connect)}", '"connect":'),
         }
 
-        def publication(transport: str, burst: int) -> Publication:
+        def publication(transport: str, burst: int) -> BurstRequest:
             said = f'{{"channel":"{transport}","data":{payload()}}}'
             if burst == 1:
-                return Publication(request(server.port, "/api/publish", said), 1)
+                return BurstRequest(request(server.port, "/api/publish", said), 1)
             publish = f'{{"publish":{said}}}'
             batch = f'{{"commands":{_list([publish] * burst)}}}'
-            return Publication(request(server.port, "/api/batch", batch), 1)
+            return BurstRequest(request(server.port, "/api/batch", batch), 1)
 
         yield Contestant(CENTRIFUGO, server.pid, server.port, doors, publication)
 
@@ -165,11 +165,11 @@ async def _starlette() -> AsyncIterator[Contestant]:
         yield Contestant(STARLETTE, child.pid, port, doors, _one_a_request(port))
 
 
-def _one_a_request(port: int) -> Callable[[str, int], Publication]:
+def _one_a_request(port: int) -> Callable[[str, int], BurstRequest]:
     """For those that know no batches: the requests of a burst follow one another without waiting for the answers."""
 
-    def publication(transport: str, burst: int) -> Publication:
-        return Publication(request(port, f"/say/{transport}", payload()) * burst, burst)
+    def publication(transport: str, burst: int) -> BurstRequest:
+        return BurstRequest(request(port, f"/say/{transport}", payload()) * burst, burst)
 
     return publication
 

@@ -34,6 +34,10 @@ class Publish(NamedTuple):
     headers: dict[str, str]
 
 
+Answers = list[Ack | BrokerError | None]
+"""What came back for each message: None where nothing did yet."""
+
+
 class _Fault(msgspec.Struct, gc=False):
     """What JetStream says is wrong."""
 
@@ -59,8 +63,8 @@ class _Flight:
 
     __slots__ = ("_messages", "_places", "answers", "done", "left")
 
-    def __init__(self, messages: Sequence[Publish], done: asyncio.Future[None]) -> None:
-        self.answers: list[Ack | BrokerError | None] = [None] * len(messages)
+    def __init__(self, messages: Sequence[Publish], answers: Answers, done: asyncio.Future[None]) -> None:
+        self.answers = answers
         self.left = len(messages)
         self.done = done
         self._messages = messages
@@ -102,19 +106,20 @@ class Publisher:
         connection.on_loss(self._lost)
         connection.refused_publishes.senders.append(self._refused)
 
-    async def send(self, messages: Sequence[Publish]) -> list[Ack | BrokerError]:
+    async def send(self, messages: Sequence[Publish], answers: Answers | None = None) -> list[Ack | BrokerError]:
         """Sends messages in this order, and says of each that it is stored, or why that is not known or not so.
 
-        One that is larger than the server takes is not sent, and does not keep the others from being.
+        One that is larger than the server takes is not sent, and does not keep the others from being. `answers` is a list of
+        as many None, which has what came back by then for who cancels this.
         """
         limit = self._connection.max_payload
         sizes = [message_size(payload, headers) for _, payload, headers in messages]
         if max(sizes, default=0) > limit:
             fits = [message for message, size in zip(messages, sizes, strict=True) if size <= limit]
-            answers = iter(await self.send(fits))
-            return [TooLarge(size, limit) if size > limit else next(answers) for size in sizes]
+            others = iter(await self.send(fits))
+            return [TooLarge(size, limit) if size > limit else next(others) for size in sizes]
         loop = asyncio.get_running_loop()
-        flight = _Flight(messages, loop.create_future())
+        flight = _Flight(messages, [None] * len(messages) if answers is None else answers, loop.create_future())
         self._number += 1
         number = self._number
         try:

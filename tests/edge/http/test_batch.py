@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.http.batch import waves
+from edge.errors import Problem
+from edge.http.batch import Accepted, EventDoor, waves
 from router.broker import Broker
 from router.codec import encode
-from router.errors import RunEnded
+from router.errors import RunEnded, StoreFailed
 from router.event import Event
+from router.nats.stream import Ack
 from router.runs import RunLedger
+from router.store_health import StoreHealth
 from tests.edge.auth.conftest import SecuredFactory
 from tests.edge.conftest import EdgeFactory, RunningEdge
 
@@ -221,6 +224,44 @@ async def test_two_principals_with_the_same_id_are_two_finishers(
 
     assert [answer.status_code for answer in answers] == [201, 409]
     assert len(await stored(store, f"job.{entity}.>")) == 1
+
+
+def plain(entity: str, count: int) -> list[Accepted]:
+    made = [Event.new(f"job.{entity}.said", {"n": number}) for number in range(count)]
+    return [Accepted(event, encode(event)) for event in made]
+
+
+async def test_events_that_depend_on_nothing_leave_in_one_write(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door, writes, send_all = EventDoor(broker, StoreHealth(broker)), [], broker.connection.send_all
+    await door.store(plain(entity, 2))
+    monkeypatch.setattr(
+        broker.connection, "send_all", lambda messages: writes.append(len(messages)) or send_all(messages)
+    )
+
+    receipts = await door.store(plain(entity, 10))
+
+    assert writes == [10]
+    sequences = [receipt.ack.sequence for receipt in receipts]
+    assert sequences == sorted(sequences)
+    assert [event.data["n"] for event in await stored(broker, f"job.{entity}.said")] == [0, 1, *range(10)]
+
+
+async def test_a_batch_that_the_store_stops_taking_says_how_many_of_it_are_stored(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health = StoreHealth(broker)
+
+    async def stops(broker: Broker, many: Any, answers: list[Any]) -> None:
+        answers[0] = Ack(7, False)
+        raise StoreFailed("storage_full", "EVENTS", "no space left")
+
+    monkeypatch.setattr("edge.http.batch.store_all", stops)
+    with pytest.raises(Problem) as told:
+        await EventDoor(broker, health).store(plain(entity, 3))
+
+    assert (told.value.code, told.value.more["index"], told.value.more["stored"]) == ("storage_full", 1, 1)
 
 
 _kinds = st.sampled_from(["output", "progress", "completion", "workflow_start", "job_progress"])
