@@ -191,27 +191,29 @@ async def stand(lane: bool = True, variables: Mapping[str, str] = MappingProxyTy
         stack.push_async_callback(nats.stop)
         broker = await stack.enter_async_context(Broker(BrokerSettings(nats.url), "bench"))
         port = free_port()
-        edge = await stack.enter_async_context(
-            process(
-                *own_argv("edge", "--port", str(port)),
-                variables={
-                    "CALLBOARD_NATS_URL": nats.url,
-                    "CALLBOARD_DATA_DIR": str(folder),
-                    "CALLBOARD_LOG_LEVEL": "error",
-                    "CALLBOARD_EDGE_LANE": "true" if lane else "false",
-                    **QUIET,
-                    **variables,
-                },
-            )
-        )
-        http = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{port}"))
-        await _ready(http, edge)
+        lanes = {"CALLBOARD_EDGE_LANE": "true" if lane else "false"}
+        edge, http = await stack.enter_async_context(running_edge(nats.url, folder, port, {**lanes, **variables}))
         progress = folder / "progress"
         progress.write_bytes(bytes(8))
         producer = await stack.enter_async_context(partner("producer", nats.url, str(progress)))
         audience = await stack.enter_async_context(partner("audience", str(progress)))
         assert nats.process is not None
         yield Stand(broker, http, producer, audience, nats.url, nats.process.pid, edge.pid, port, progress)
+
+
+@contextlib.asynccontextmanager
+async def running_edge(
+    nats_url: str, folder: Path, port: int, variables: Mapping[str, str]
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, aiohttp.ClientSession]]:
+    """Runs an edge, and yields it once it is ready, with a client of it. Raises BenchError."""
+    settings = {"CALLBOARD_NATS_URL": nats_url, "CALLBOARD_DATA_DIR": str(folder), "CALLBOARD_LOG_LEVEL": "error"}
+    argv = own_argv("edge", "--port", str(port))
+    async with (
+        process(*argv, variables={**settings, **QUIET, **variables}) as edge,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+    ):
+        await _ready(http, edge)
+        yield edge, http
 
 
 @contextlib.asynccontextmanager
