@@ -103,7 +103,8 @@ class StreamOpener:
             return False
         is_opened = False
         try:
-            is_opened = self._open(asked, session, transport, pipe, common)
+            if (address := self._address(asked, pipe)) is not None:
+                is_opened = self._open(asked, session, TakenConnection(transport, pipe), address, common)
         except (Problem, BadInput):
             # The application finds the same, and says what.
             return False
@@ -120,13 +121,12 @@ class StreamOpener:
         self,
         asked: StreamRequest,
         session: Session,
-        transport: asyncio.Transport,
-        pipe: socket.socket,
+        taken: TakenConnection,
+        address: str,
         common: RawHeaders,
     ) -> bool:
         """Raises Problem or BadInput."""
         edge, limits = self._edge, self._edge.authenticator.limits
-        address = self._address(asked, pipe)
         subprotocols = asked.subprotocols
         principal = edge.authenticator.admit_now(_token(asked, subprotocols), address)
         if principal is None or not principal.owns(session.spec.owner):
@@ -141,7 +141,7 @@ class StreamOpener:
         # There is room, so this is not refused.
         auth = edge.connection_auths.open(principal, session, address)
         edge.takeover.open(
-            TakenConnection(transport, pipe, answer.head, answer.compresses),
+            taken._replace(head=answer.head, compresses=answer.compresses),
             ReadRequest(session.id, view, answer.dialect, auth),
             feed,
             answer.start,
@@ -176,9 +176,12 @@ class StreamOpener:
     def _admit(self, host: str, origin: str | None) -> bool:
         return self._rules.is_own_host(host) and (origin is None or self._rules.allows(origin, host))
 
-    def _address(self, asked: StreamRequest, pipe: socket.socket) -> str:
-        """The address of the client, behind trusted proxies; "" where it is not known."""
-        peer = pipe.getpeername()
+    def _address(self, asked: StreamRequest, pipe: socket.socket) -> str | None:
+        """The address of the client, behind trusted proxies; "" where it has none, and None where it has gone already."""
+        try:
+            peer = pipe.getpeername()
+        except OSError:
+            return None
         address = str(peer[0]) if isinstance(peer, tuple) else ""
         proxies = self._edge.authenticator.proxies
         if not proxies.trusts(address):

@@ -25,6 +25,7 @@ from edge.stats import Stats
 from edge.transports.fast.sweeper import Sweeper
 from edge.types import Batch, Encoder, Notice, State
 from edge.view import FULL, Pace
+from router import tracing
 from router.cursor import Start
 from router.errors import BrokerError
 
@@ -300,11 +301,13 @@ class FastReader(Reader, asyncio.Protocol):
         try:
             left = None if self._begin_now(start, head) else start
         except Exception:
-            log.exception("a reader failed; its connection is closed and its client may come back")
+            about = {"session": self.session_id}
+            log.exception("a reader failed; its connection is closed and its client may come back", extra=about)
             self.close(FAILED)
             return
         if self.state not in (State.LIVE, State.CLOSED) and self._task is None:
-            self._task = self._sweeper.start(self._follow(left))
+            with tracing.bind(session=self.session_id):
+                self._task = self._sweeper.start(self._follow(left))
 
     def _begin_now(self, start: Start, head: bytes) -> bool:
         """Writes what comes first; says whether `ready` is among it."""

@@ -54,7 +54,9 @@ class Sweeper:
         # The few that have a deadline: when, after how long, and how much was waiting to be written at the last look.
         self._deadlines: dict[Swept, tuple[float, float, int]] = {}
         self._heartbeat: tuple[tuple[Encoder, str, int, int], bytes] | None = None
-        self._ready: tuple[tuple[object, ...], bytes] | None = None
+        # Of the connections that are opened just now, by what is said to them.
+        self._ready: dict[tuple[object, ...], bytes] = {}
+        self._ready_at = 0
 
     @property
     def with_deadline(self) -> Iterator[Swept]:
@@ -116,10 +118,14 @@ class Sweeper:
 
     def ready(self, about: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
         """An encoded `ready`: connections that are opened together, and differ in nothing that is said, share its bytes."""
-        key = (*about, int(time.monotonic() * SHARED_A_SECOND))
-        if self._ready is None or self._ready[0] != key:
-            self._ready = key, make()
-        return self._ready[1]
+        now = int(time.monotonic() * SHARED_A_SECOND)
+        if now != self._ready_at:
+            self._ready_at = now
+            self._ready.clear()
+        form = self._ready.get(about)
+        if form is None:
+            form = self._ready[about] = make()
+        return form
 
     def heartbeat(self, encoder: Encoder, control: str, connection: Swept) -> bytes:
         """An encoded heartbeat: connections that are due together and at the same position share its bytes."""

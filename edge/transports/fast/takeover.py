@@ -36,8 +36,8 @@ class TakenConnection(NamedTuple):
 
     transport: asyncio.Transport
     pipe: socket.socket
-    head: bytes
-    compresses: bool | None
+    head: bytes = b""
+    compresses: bool | None = None
 
 
 class Takeover:
