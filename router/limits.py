@@ -21,7 +21,11 @@ def headers_size(headers: Mapping[str, str] | None) -> int:
     """The bytes of a header block on the wire; 0 where there is none."""
     if not headers:
         return 0
-    return 12 + sum(len(name) + _length(str(value)) + 4 for name, value in headers.items())
+    size = 12
+    for name, value in headers.items():
+        text = str(value)
+        size += len(name) + 4 + (len(text) if text.isascii() else len(text.encode(errors="replace")))
+    return size
 
 
 def message_size(payload: bytes, headers: Mapping[str, str] | None) -> int:
@@ -36,7 +40,3 @@ def largest_event(max_payload: int, max_body: int | None = None) -> int:
     """
     most = max_payload if max_body is None else min(max_payload, max_body)
     return max(0, most - HEADROOM)
-
-
-def _length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode(errors="replace"))

@@ -15,7 +15,8 @@ the median of at least three runs, with the lowest and the highest. CPU time is 
 busy machine shows in the rates and not in the costs; the last column says who was how busy, hence who was the limit:
 where the edge is far below 100 %, the rate is not the edge's. `deliver` keeps at most 1,000 events between producer and
 readers, so that it measures delivery and not replay; `latency` keeps a rate whatever the readers do. Heartbeats and pings
-are out of the way. `fanout` says an event when the last one has arrived, so each is a tick of its own.
+are out of the way. `fanout` says an event when the last one has arrived, so each is a tick of its own. `versus`, `publish` and
+`sdk` give the process that is measured the first core, and all else the others, where there are others.
 
 Everything shares the machine's cores, the readers too: on two cores rates are far below what the edge could do alone.
 """

@@ -172,11 +172,12 @@ class NatsClient(Client):
         if self.is_draining_pubs:
             raise nats.errors.ConnectionDrainingError
         commands: list[bytes] = []
-        size = 0
+        size, limit = 0, self.max_payload
         for subject, payload, headers, reply in messages:
-            if message_size(payload, headers) > self.max_payload:
-                raise nats.errors.MaxPayloadError
             command = command_of(subject, reply, payload, headers)
+            # A command is longer than what the server counts of it, which is not to be counted for each.
+            if (command is None or len(command) > limit) and message_size(payload, headers) > limit:
+                raise nats.errors.MaxPayloadError
             if command is None:
                 # What is not so plain goes nats-py's own way, behind what came before it.
                 await self._push(commands, size)
