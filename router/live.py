@@ -201,8 +201,17 @@ class Live:
         return max(self._since(pattern) for pattern in patterns)
 
     async def unwant(self, patterns: tuple[str, ...]) -> None:
-        """Takes back one `want`."""
+        """Takes back one `want`. Raises BrokerError."""
+        if self.unwant_now(patterns):
+            await self.settle()
+
+    def unwant_now(self, patterns: tuple[str, ...]) -> bool:
+        """The same without waiting; says whether `settle` must follow, as subscriptions are to be changed."""
         self._take_back(patterns)
+        return bool(self._missing or self._leftover)
+
+    async def settle(self) -> None:
+        """Subscribes what is missing, and ends what is not needed any more. Raises BrokerError."""
         async with self._changing:
             await self._settle()
 

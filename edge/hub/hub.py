@@ -323,24 +323,32 @@ class Hub:
             await self.drop(feed)
 
     def leave_now(self, feed: Feed) -> bool:
-        """The same without waiting; says whether nobody reads the feed any more, so that `drop` must follow."""
+        """The same without waiting; says whether `drop` must follow."""
         feed.readers -= 1
-        return feed.readers == 0
+        if feed.readers:
+            return False
+        return self._joining.locked() or self._forget(feed)
 
     async def drop(self, feed: Feed) -> None:
         """Ends what is received for a feed, if still nobody reads it."""
-        if feed.readers == 0:
-            async with self._joining:
-                if feed.readers == 0 and self._feeds.get(feed.view) is feed:
-                    del self._feeds[feed.view]
-                    self._matching.discard(feed)
-                    try:
-                        await self._live.unwant(feed.view.patterns)
-                    except BrokerError:
-                        log.info(
-                            "NATS is away; the subscription of a view without readers is ended later",
-                            extra={"patterns": feed.view.patterns},
-                        )
+        async with self._joining:
+            if not feed.readers:
+                self._forget(feed)
+            try:
+                await self._live.settle()
+            except BrokerError:
+                log.info(
+                    "NATS is away; the subscription of a view without readers is ended later",
+                    extra={"patterns": feed.view.patterns},
+                )
+
+    def _forget(self, feed: Feed) -> bool:
+        """Matches nothing for a feed any more; says whether subscriptions are to be changed. Harmless the second time."""
+        if self._feeds.get(feed.view) is not feed:
+            return False
+        del self._feeds[feed.view]
+        self._matching.discard(feed)
+        return self._live.unwant_now(feed.view.patterns)
 
     def change_session(self, session_id: str, view: View) -> None:
         """Gives every reader of one session another view; those with an authorization get it from that."""

@@ -424,3 +424,31 @@ async def _settle(store: ScriptedStore, hub: Hub, clients: list[tuple[Client, as
             if quiet in (20, 40):
                 # The second look finds whatever did not arrive before the first.
                 await hub.integrity.check_position()
+
+
+async def test_the_last_reader_of_a_view_ends_its_feed_and_what_only_that_received() -> None:
+    store = ScriptedStore()
+    hub = Hub(store, SessionSettings(heartbeat=3600))  # type: ignore[arg-type]
+    running = asyncio.ensure_future(hub.run())
+    try:
+        await hub.integrity.steady(PATIENCE)
+        everything, jobs = View.of("sess_a", [">"], None, None), View.of("sess_b", ["job.>"], None, None)
+        assert hub.join_now(jobs) is None, "nothing is received yet"
+
+        wide = await hub.join(everything)
+        first, second = hub.join_now(jobs), hub.join_now(jobs)
+        assert first is not None and first is second and first is not wide
+        assert [hub.leave_now(first), hub.leave_now(second)] == [False, False]
+        third = hub.join_now(jobs)
+        assert third is not None and third is not first
+
+        # What the wide one received for the other has to be received by itself.
+        assert hub.leave_now(wide)
+        await hub.drop(wide)
+        assert {listening.pattern for listening in store.listeners} >= set(jobs.patterns)
+        assert hub.leave_now(third)
+        await hub.drop(third)
+        assert hub.join_now(jobs) is None and hub.join_now(everything) is None
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
