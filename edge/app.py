@@ -45,6 +45,7 @@ from edge.http import (
     whep,
 )
 from edge.http.batch import EventDoor
+from edge.http.direct import DirectPublisher
 from edge.http.endpoint import HttpEndpoint, with_faults_answered
 from edge.http.middleware import AuthMiddleware
 from edge.http.openapi.document import document
@@ -97,8 +98,10 @@ def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
         edge.settings,
     )
     app.state.edge = edge
-    app.state.opener = StreamOpener(edge, OriginRules(edge.settings), SESSION)
+    rules = OriginRules(edge.settings)
+    app.state.opener = StreamOpener(edge, rules, SESSION)
     app.state.door = EventDoor(edge.broker, edge.store)
+    app.state.direct = DirectPublisher(edge, app.state.door, rules, "/events")
     app.state.document = openapi
     return app
 

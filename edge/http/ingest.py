@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 from starlette.requests import HTTPConnection, Request
@@ -68,24 +68,41 @@ _PROBLEMS = (
     problems=_PROBLEMS,
 )
 async def publish_events(request: Request) -> Response:
-    edge = edge_of(request)
+    edge, scope = edge_of(request), request.scope
     if edge.draining:
         raise draining_problem()
-    scope = request.scope
-    given, single = parse(await read_body(request), header_of(scope, b"content-type") or "", edge.settings.max_batch)
+    asked = Submission(
+        await read_body(request),
+        header_of(scope, b"content-type") or "",
+        header_of(scope, b"idempotency-key"),
+        header_of(scope, b"traceparent"),
+    )
+    return json_answer(await publish(edge, door_of(request), asked, principal_of(scope), address_of(request)), 201)
+
+
+class Submission(NamedTuple):
+    """What a request says that publishes events: its body and headers."""
+
+    body: bytes
+    content_type: str
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+
+
+async def publish(edge: Edge, door: EventDoor, asked: Submission, principal: Principal, address: str) -> dict[str, Any]:
+    """Stores the events of a request; the body of its answer. Raises Problem or RouterError."""
+    given, single = parse(asked.body, asked.content_type, edge.settings.max_batch)
     given = [_named(item, place, len(given)) for place, item in enumerate(given)]
-    principal = principal_of(scope)
-    came_with = header_of(scope, b"traceparent")
+    came_with, key = asked.traceparent, asked.idempotency_key
     trace = tracing.begin(came_with) if came_with or tracing.recorder else None
     begun = time.time_ns()
-    key = header_of(scope, b"idempotency-key")
     many = events(given, key, trace, principal.id)
     permit(many, principal)
     fit(many, largest_event(edge.broker.connection.max_payload, edge.settings.max_body))
-    edge.authenticator.limits.publish(address_of(request), principal, len(many))
+    edge.authenticator.limits.publish(address, principal, len(many))
     names = name_events([event for event, _ in many], [item.get("id") is not None for item in given], principal.id, key)
     lives = [item.get("incarnation") or incarnation_of(event) for item, (event, _) in zip(given, many, strict=True)]
-    receipts = await door_of(request).store(many, names, keyed=key is not None, lives=lives)
+    receipts = await door.store(many, names, keyed=key is not None, lives=lives)
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [
@@ -97,7 +114,7 @@ async def publish_events(request: Request) -> Response:
         }
         for each, receipt in zip(many, receipts, strict=True)
     ]
-    return json_answer({**(answers[0] if single else {}), "events": answers}, 201)
+    return {**(answers[0] if single else {}), "events": answers}
 
 
 def _named(item: dict[str, Any], place: int, count: int) -> dict[str, Any]:

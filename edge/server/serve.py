@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from edge.server.arrivals import Arrivals
+from edge.server.direct import DirectHandler, with_direct
 from edge.server.handshake import with_refusals
 from edge.server.redaction import install_log_redaction
 from edge.server.timeouts import with_timeouts
@@ -115,8 +116,12 @@ def bind(host: str, port: int, identity: IdentitySettings | None = None) -> sock
 
 def _server(app: ASGIApp, settings: EdgeSettings) -> _Server:
     http = with_timeouts(TakeoverHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits)
+    state = getattr(app, "state", None)
+    direct: DirectHandler | None = getattr(state, "direct", None)
+    if settings.lane and direct is not None:
+        http = with_direct(http, direct)
     # Streams are opened at once where the application has something that opens them.
-    opener = getattr(getattr(app, "state", None), "opener", None)
+    opener = getattr(state, "opener", None)
     arrivals = Arrivals(http, opener) if settings.lane and opener is not None else None
     return _Server(_config(app, settings, http if arrivals is None else arrivals), arrivals)
 

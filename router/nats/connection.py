@@ -23,6 +23,7 @@ from router.limits import message_size
 from router.nats.client import Handler, NatsClient, PlainServer
 from router.nats.client import Outgoing as Outgoing
 from router.nats.counters import figures
+from router.nats.deadlines import Deadlines
 from router.nats.dial import await_listener, check_server, credentials_for, without_secrets
 from router.nats.headers import Reply, status
 from router.nats.permissions import RefusedPublishes, RefusedSubscriptions
@@ -57,6 +58,7 @@ class Connection:
         self._plain_logged = False
         self._dialled = False  # nats-py cannot be closed before it has begun to connect
         self._open_asks: dict[asyncio.Future[Any], str] = {}  # with the subject of each
+        self._deadlines = Deadlines()
         self._watchdog: asyncio.Task[None] | None = None
         self._followups: set[asyncio.Task[None]] = set()
         figures.connections.add(self)
@@ -253,7 +255,7 @@ class Connection:
 
         begun = loop.time()
         address = self.expect(answered)
-        timer = loop.call_later(timeout or self.settings.request_timeout, expired)
+        self._deadlines.set(expired, timeout or self.settings.request_timeout)
         try:
             # Before it is sent: a violation may arrive while the sender still waits for the socket.
             self._open_asks[future] = subject
@@ -263,7 +265,7 @@ class Connection:
             self._open_asks.pop(future, None)
             if future.done() and not future.cancelled():
                 future.exception()  # nobody waits for it where sending failed
-            timer.cancel()
+            self._deadlines.lift(expired)
             self.forget(address)
         figures.requests.observe(loop.time() - begun)
         if not reply.payload and status(reply.headers)[0] == 503:

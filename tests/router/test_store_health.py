@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from router import store_health
+from router import store_health, topology
 from router.broker import Broker
 from router.errors import StoreFailed, Timeout
 from router.nats.settings import BrokerSettings
-from router.store_health import StoreHealth
-from router.topology import TopologySettings
+from router.store_health import TURNS, StoreHealth
+from router.store_trouble import Finding
+from router.topology import DeclaredStream, TopologySettings
 from tests.waiting import PATIENCE, eventually
 
 
@@ -78,3 +80,38 @@ async def test_a_write_without_an_answer_makes_it_look_at_once(broker: Broker) -
 
     await eventually(lambda: health.looked)
     running.cancel()
+
+
+async def test_while_all_is_well_the_streams_take_turns_and_a_missing_one_is_found_all_the_same(
+    own_nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_health, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(store_health, "MIN_PAUSE_SECONDS", 0.0)
+    async with Broker(BrokerSettings(own_nats), "test") as broker:
+        health = StoreHealth(broker)
+        looks: list[set[str]] = []
+        examine = health._probe.examine
+
+        async def noted(stream: DeclaredStream, active: bool) -> Finding | None:
+            looks[-1].add(stream.name)
+            return await examine(stream, active)
+
+        look = health.look
+
+        async def looked(*given: Any, **named: Any) -> None:
+            looks.append(set())
+            await look(*given, **named)
+
+        monkeypatch.setattr(health._probe, "examine", noted)
+        monkeypatch.setattr(health, "look", looked)
+        running = asyncio.ensure_future(health.run())
+        await eventually(lambda: len(looks) > 2 * TURNS)
+        every, *turns = looks[: TURNS + 1]
+        assert every == {stream.name for stream in topology.streams(broker.topology)}
+        assert all(topology.EVENTS in turn and len(turn) < len(every) / 2 for turn in turns)
+        assert set().union(*turns) == every
+
+        await broker.connection.api("STREAM.DELETE.KV_RULES")
+
+        await eventually(lambda: health.recreated.get("KV_RULES"))
+        running.cancel()

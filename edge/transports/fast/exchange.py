@@ -91,7 +91,7 @@ def _is_answered(cycle: RequestResponseCycle, head: Message, body: bytes) -> boo
         return False
     if cycle.scope["method"] == "HEAD" or head["status"] in _NO_BODY:
         return False
-    parts = [STATUS_LINE[head["status"]], _default_lines(cycle.default_headers)]
+    parts = [STATUS_LINE[head["status"]], default_lines(cycle.default_headers)]
     for name, value in head["headers"]:
         if name == _CONNECTION or HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
             return False
@@ -116,7 +116,8 @@ class _DefaultLines:
     lines: ClassVar[bytes] = b""
 
 
-def _default_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+def default_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The headers of every answer as lines of a head."""
     if headers is not _DefaultLines.headers:
         _DefaultLines.headers = headers
         _DefaultLines.lines = b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -1,0 +1,85 @@
+"""Reads a plain request that publishes events, and writes its answer.
+
+As in `edge.transports.fast.head`, only the plain case is read: one whole request in one packet, with a body of a known length and no
+header twice, of a client that keeps its connection. Nothing is refused here: uvicorn's protocol and the application read again
+what is not plain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from edge.errors import Problem
+from edge.problem import to_response
+from edge.transports.fast.head import MAX_HEAD, RawHeaders
+
+# Each part is told from the next by its first character, so that matching takes no longer than reading.
+_HEAD = re.compile(rb"POST /events HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+)\r\n")
+# A request with one of these is not plain: pages of other origins, traced ones, and bodies that come in another way.
+_OTHERS = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"traceparent", b"origin"})
+
+
+@dataclass(frozen=True, slots=True)
+class PlainRequest:
+    """A request as it was sent: header names are in lower case."""
+
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+    def text(self, name: bytes) -> str | None:
+        """A header as text; None where it was not sent."""
+        found = self.headers.get(name)
+        return None if found is None else found.decode("ascii")
+
+
+class PlainAnswer(NamedTuple):
+    """An answer with a length."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+
+
+def read_request(data: bytes) -> PlainRequest | None:
+    """Reads a whole request; None where it does not publish events, or is not plain."""
+    found = _HEAD.match(data)
+    if found is None or found.end() > MAX_HEAD:
+        return None
+    lines = found[1].splitlines()
+    headers: dict[bytes, bytes] = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        headers[name.lower()] = value.strip(b" \t")
+    if len(headers) != len(lines) or not _OTHERS.isdisjoint(headers):
+        return None
+    length = headers.get(b"content-length", b"")
+    if not length.isdigit() or found.end() + int(length) != len(data):
+        return None
+    if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        return None
+    return PlainRequest(headers, data[found.end() :])
+
+
+def refusal_of(problem: Problem) -> PlainAnswer:
+    """The answer that refuses a request; it is not counted."""
+    response = to_response(problem)
+    headers = [header for header in response.raw_headers if header[0] != b"content-length"]
+    return PlainAnswer(response.status_code, headers, bytes(response.body))
+
+
+def lines_of_answer(answer: PlainAnswer, common: bytes, keeps: bool) -> bytes:
+    """An answer as it is written; `common` are the headers of every answer as lines."""
+    lines = b"".join([b"%b: %b\r\n" % header for header in answer.headers])
+    return b"%b%b%bcontent-length: %d\r\n%b\r\n%b" % (
+        STATUS_LINE[answer.status],
+        common,
+        lines,
+        len(answer.body),
+        b"" if keeps else b"connection: close\r\n",
+        answer.body,
+    )

@@ -1,0 +1,83 @@
+"""Only a whole, plain request that publishes events is read; its answer is written as uvicorn writes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.errors import Problem
+from edge.transports.fast.head import MAX_HEAD
+from edge.transports.fast.plain_request import PlainAnswer, lines_of_answer, read_request, refusal_of
+
+BODY = b'{"subject":"job.1.started"}'
+
+
+def request(*headers: str, line: str = "POST /events HTTP/1.1", body: bytes = BODY, length: str | None = None) -> bytes:
+    lines = [line, "Host: localhost", f"Content-Length: {len(body) if length is None else length}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def test_a_plain_request_is_read_whole() -> None:
+    found = read_request(
+        request("Content-Type:  application/json ", "Connection: Keep-Alive", "X-A: ü".replace("ü", "u"))
+    )
+
+    assert found is not None and found.body == BODY
+    assert found.text(b"content-type") == "application/json" and found.text(b"host") == "localhost"
+    assert found.text(b"authorization") is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request(line="GET /events HTTP/1.1"),
+        request(line="POST /events/ HTTP/1.1"),
+        request(line="POST /events?a=1 HTTP/1.1"),
+        request(line="POST /events HTTP/1.0"),
+        request(line="POST  /events HTTP/1.1"),
+        request("Connection: close"),
+        request("Connection: keep-alive, upgrade"),
+        request("Transfer-Encoding: chunked"),
+        request("Expect: 100-continue"),
+        request("Upgrade: websocket"),
+        request("Origin: https://board.example"),
+        request("traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        request("Host: other"),
+        request("Content-Length: 3"),
+        request("X-Odd : a"),
+        request("X Odd: a"),
+        request(" folded"),
+        request("X-Odd: \x7f"),
+        request("X-Odd: \x00"),
+        request(length=str(len(BODY) + 1)),
+        request(length=str(len(BODY) - 1)),
+        request(length=f"+{len(BODY)}"),
+        request(length="-1"),
+        request(length=""),
+        request() + request(),
+        request()[:-1],
+        request()[:20],
+        request(f"X-Long: {'a' * MAX_HEAD}"),
+        request().replace(b"\r\n", b"\n"),
+        b"",
+    ],
+)
+def test_what_is_not_plain_is_left_to_uvicorn(data: bytes) -> None:
+    assert read_request(data) is None
+
+
+def test_an_answer_has_its_length_and_says_where_the_connection_ends() -> None:
+    answer = PlainAnswer(201, ((b"content-type", b"application/json"),), b"{}")
+
+    assert lines_of_answer(answer, b"date: today\r\n", True) == (
+        b"HTTP/1.1 201 Created\r\ndate: today\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    )
+    assert b"connection: close\r\n\r\n{}" in lines_of_answer(answer, b"", False)
+
+
+def test_a_refusal_is_a_problem_with_its_headers() -> None:
+    refused = refusal_of(Problem("rate_limited", "wait", headers={"Retry-After": "3"}))
+
+    assert refused.status == 429 and b'"code":"rate_limited"' in refused.body
+    assert dict(refused.headers) == {
+        b"cache-control": b"no-store", b"retry-after": b"3", b"content-type": b"application/problem+json",
+    }  # fmt: skip
