@@ -23,7 +23,7 @@ from router.limits import message_size
 from router.nats.client import Handler, NatsClient, PlainServer
 from router.nats.client import Outgoing as Outgoing
 from router.nats.counters import figures
-from router.nats.deadlines import Deadlines
+from router.nats.deadlines import RequestDeadlines
 from router.nats.dial import await_listener, check_server, credentials_for, without_secrets
 from router.nats.headers import Reply, status
 from router.nats.permissions import RefusedPublishes, RefusedSubscriptions
@@ -58,7 +58,7 @@ class Connection:
         self._plain_logged = False
         self._dialled = False  # nats-py cannot be closed before it has begun to connect
         self._open_asks: dict[asyncio.Future[Any], str] = {}  # with the subject of each
-        self._deadlines = Deadlines()
+        self._deadlines = RequestDeadlines()
         self._watchdog: asyncio.Task[None] | None = None
         self._followups: set[asyncio.Task[None]] = set()
         figures.connections.add(self)

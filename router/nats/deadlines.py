@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Deadlines:
+class RequestDeadlines:
     """What is to be called unless it is lifted in time."""
 
     def __init__(self) -> None:

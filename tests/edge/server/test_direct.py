@@ -28,6 +28,8 @@ OTHER = b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def other(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body"):
+        pass
     await Response(f"uvicorn {scope['method']}")(scope, receive, send)
 
 
@@ -147,6 +149,26 @@ async def test_requests_in_one_packet_are_all_answered_in_their_order() -> None:
         writer.close()
 
     assert [body for _, body in found] == [b"uvicorn POST", b"uvicorn GET", b"uvicorn POST"]
+
+
+async def test_a_packet_of_another_requests_body_is_no_request() -> None:
+    async with serving() as edge:
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+        writer.write(b"POST /other HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(PLAIN))
+        await writer.drain()
+        await eventually(lambda: edge.protocol._in_body)
+        writer.write(PLAIN)
+        assert await answers(reader, 1) == [(200, b"uvicorn POST")]
+        assert not edge.handler.taken
+        writer.write(b"GET /other HTTP/1.1\r\nX-A: b")
+        await writer.drain()
+        await eventually(lambda: edge.protocol._begun)
+        # It goes on with the value of a header.
+        writer.write(PLAIN)
+        assert await answers(reader, 1) == [(200, b"uvicorn GET")]
+        writer.close()
+
+    assert not edge.handler.taken
 
 
 async def test_a_client_that_ends_its_side_behind_its_request_is_answered() -> None:

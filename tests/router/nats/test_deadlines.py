@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 
-from router.nats.deadlines import Deadlines
+from router.nats.deadlines import RequestDeadlines
 from tests.waiting import eventually
 
 
 async def test_each_is_called_once_in_the_order_of_its_time_and_what_is_lifted_is_not() -> None:
-    deadlines = Deadlines()
+    deadlines = RequestDeadlines()
     chance = random.Random(19)
     called: list[int] = []
     times = {number: chance.uniform(0.01, 0.2) for number in range(50)}
@@ -27,7 +27,7 @@ async def test_each_is_called_once_in_the_order_of_its_time_and_what_is_lifted_i
 
 
 async def test_one_that_is_due_sooner_does_not_wait_for_one_that_was_set_before() -> None:
-    deadlines = Deadlines()
+    deadlines = RequestDeadlines()
     called: list[str] = []
     deadlines.set(lambda: called.append("late"), 3600.0)
     deadlines.set(lambda: called.append("soon"), 0.01)
@@ -39,7 +39,7 @@ async def test_one_that_is_due_sooner_does_not_wait_for_one_that_was_set_before(
 
 
 async def test_what_is_called_may_set_others() -> None:
-    deadlines = Deadlines()
+    deadlines = RequestDeadlines()
     called: list[str] = []
 
     def first() -> None:
@@ -52,7 +52,7 @@ async def test_what_is_called_may_set_others() -> None:
 
 
 async def test_closing_it_calls_nothing_and_leaves_no_timer() -> None:
-    deadlines = Deadlines()
+    deadlines = RequestDeadlines()
     called: list[str] = []
     deadlines.set(lambda: called.append("late"), 0.01)
     deadlines.close()
