@@ -122,7 +122,7 @@ class PeerComparison:
                 if readers == MANY:
                     await self._bursts(server, transport)
                 await self.close(server, transport, "readers")
-                await settled(0.3)
+                await settled(0.1)
 
     async def _singles(self, server: Contestant, transport: str, readers: int) -> None:
         count = max(WARMING, int(self._seconds * RATE))
