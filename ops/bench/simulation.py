@@ -32,17 +32,17 @@ TARGET = 0.7
 class Costs:
     """What was measured: seconds of CPU time, and bytes."""
 
-    wake: float = 150e-6
+    wake: float = 140e-6
     event: float = 31e-6
     write: float = 5.9e-6
     delivery: float = 0.4e-6
-    publish: float = 187e-6
-    publish_batched: float = 41e-6
-    open: float = 300e-6
-    store: float = 11e-6
+    publish: float = 97e-6
+    publish_batched: float = 30e-6
+    open: float = 120e-6
+    store: float = 10e-6
     copy: float = 0.6e-6
     edge_memory: float = 75e6
-    connection_memory: float = 4.2e3
+    connection_memory: float = 2.6e3
     socket_memory: float = 4.0e3
 
 
@@ -54,11 +54,11 @@ SOURCES = {
     "delivery": "one event more in a write: bursts of ten less singles (versus)",
     "publish": "POST /events of one event, stored and acknowledged (publish)",
     "publish_batched": "the same, an event of 100 in a request (publish)",
-    "open": "to open a WebSocket connection (versus)",
+    "open": "to open a WebSocket connection with a token (versus)",
     "store": "nats-server, to store an event and acknowledge it (copies)",
     "copy": "nats-server, to send a copy of an event to one subscriber (copies)",
     "edge_memory": "resident memory of `callboard edge` without readers",
-    "connection_memory": "an idle connection in the edge (memory)",
+    "connection_memory": "an idle connection in the edge (versus)",
     "socket_memory": "an idle socket in the kernel (slabs, 5,000 sockets)",
 }
 

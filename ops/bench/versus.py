@@ -45,6 +45,7 @@ class ComparisonTally:
         self._runs: dict[tuple[str, str], list[float]] = {}
         self._busy: dict[tuple[str, str], list[Mapping[str, float]]] = {}
         self._beside: dict[tuple[str, str], list[float]] = {}
+        self._told: set[str] = set()
 
     def add(
         self, title: str, unit: str, name: str, figure: float, busy: Mapping[str, float], broker: float | None = None
@@ -57,10 +58,13 @@ class ComparisonTally:
             self._beside.setdefault((title, name), []).append(broker)
 
     def rows(self) -> Iterator[ReportRow]:
-        """One row for each figure and server: deliveries before connections, servers in their order."""
-        for title in sorted(self._units, key=lambda title: title.endswith("connection")):
+        """One row for each figure that was not told yet and each server, in their order."""
+        for title, unit in self._units.items():
+            if title in self._told:
+                continue
+            self._told.add(title)
             for name in self._order:
-                key, unit = (title, name), self._units[title]
+                key = title, name
                 if key not in self._runs:
                     continue
                 beside = self._beside.get(key)
@@ -212,8 +216,10 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
             for transport in TRANSPORTS:
                 await comparison.connect(transport)
             await comparison.disconnect()
+            for row in comparison.tally.rows():
+                yield row
         for readers in (FEW, MANY):
             for transport in TRANSPORTS:
                 await comparison.deliver(transport, readers)
-        for row in comparison.tally.rows():
-            yield row
+                for row in comparison.tally.rows():
+                    yield row
