@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, cast
 from edge.errors import Problem
 from edge.server.timeouts import TimedHttpProtocol
 from edge.transports.fast.exchange import default_lines
+from edge.transports.fast.head import MAX_HEAD
 from edge.transports.fast.plain_request import PlainAnswer, PlainRequest, lines_of_answer, read_request, refusal_of
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class DirectHttpProtocol(TimedHttpProtocol):
     """uvicorn's HTTP protocol, with a shorter way for plain requests."""
 
     direct: ClassVar[DirectHandler]
+    most_head: ClassVar[int]
 
     _is_answering = False
     _ends = False  # whether the connection ends behind the answer
@@ -40,7 +42,7 @@ class DirectHttpProtocol(TimedHttpProtocol):
             self._late += data
             self.transport.pause_reading()
             return
-        if self._is_between_requests() and (asked := read_request(data)) is not None:
+        if self._is_between_requests() and (asked := read_request(data, self.most_head)) is not None:
             answer = self.direct.take(asked, self.client[0] if self.client else "")
             if answer is not None:
                 self._begin_answer(answer)
@@ -116,6 +118,5 @@ class DirectHttpProtocol(TimedHttpProtocol):
 
 def with_direct(base: type[TimedHttpProtocol], handler: DirectHandler) -> type[TimedHttpProtocol]:
     """Adds the short way to an HTTP protocol class."""
-    return cast(
-        type[TimedHttpProtocol], type(f"Direct{base.__name__}", (DirectHttpProtocol, base), {"direct": handler})
-    )
+    added = {"direct": handler, "most_head": min(MAX_HEAD, base.limits.head_bytes)}
+    return cast(type[TimedHttpProtocol], type(f"Direct{base.__name__}", (DirectHttpProtocol, base), added))

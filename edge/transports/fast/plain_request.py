@@ -45,10 +45,10 @@ class PlainAnswer(NamedTuple):
     body: bytes
 
 
-def read_request(data: bytes) -> PlainRequest | None:
-    """Reads a whole request; None where it does not publish events, or is not plain."""
+def read_request(data: bytes, most: int = MAX_HEAD) -> PlainRequest | None:
+    """Reads a whole request; None where it does not publish events, is not plain, or has a head of more than `most` bytes."""
     found = _HEAD.match(data)
-    if found is None or found.end() > MAX_HEAD:
+    if found is None or found.end() > most:
         return None
     lines = found[1].splitlines()
     headers: dict[bytes, bytes] = {}

@@ -73,9 +73,10 @@ class Serving:
 
 
 @contextlib.asynccontextmanager
-async def serving(head_seconds: float = 3600.0) -> AsyncIterator[Serving]:
+async def serving(**limits: Any) -> AsyncIterator[Serving]:
     handler = Handler()
-    protocol = with_direct(with_timeouts(TakeoverHttpProtocol, LimitSettings(head_seconds=head_seconds)), handler)
+    settings = LimitSettings(**{"head_seconds": 3600.0, **limits})
+    protocol = with_direct(with_timeouts(TakeoverHttpProtocol, settings), handler)
     config = uvicorn.Config(other, http=protocol, lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()
@@ -139,6 +140,17 @@ async def test_what_comes_while_a_request_is_answered_is_answered_behind_it(late
     assert [
         b"uvicorn GET" in body for _, body in found[1:] if b"uvicorn POST" not in body and b"direct" not in body
     ] == [True] * b"".join(later).count(b"GET")
+
+
+async def test_a_head_that_is_larger_than_allowed_is_refused_by_uvicorns_protocol() -> None:
+    async with serving(head_bytes=100) as edge:
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+        writer.write(PLAIN.replace(b"\r\n", b"\r\nX-Long: " + b"a" * 100 + b"\r\n", 1))
+        async with asyncio.timeout(PATIENCE):
+            answer = await reader.read()
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 431") and not edge.handler.taken
 
 
 async def test_requests_in_one_packet_are_all_answered_in_their_order() -> None:

@@ -65,6 +65,13 @@ def test_what_is_not_plain_is_left_to_uvicorn(data: bytes) -> None:
     assert read_request(data) is None
 
 
+def test_a_head_that_is_longer_than_allowed_is_left_to_uvicorn() -> None:
+    data = request()
+
+    assert read_request(data, len(data) - len(BODY)) is not None
+    assert read_request(data, len(data) - len(BODY) - 1) is None
+
+
 def test_an_answer_has_its_length_and_says_where_the_connection_ends() -> None:
     answer = PlainAnswer(201, ((b"content-type", b"application/json"),), b"{}")
 
