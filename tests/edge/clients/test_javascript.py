@@ -97,6 +97,39 @@ async def test_a_loop_over_a_session_that_somebody_deletes_says_so(
     assert told == ["Refusal", "session_deleted"]
 
 
+AIMED = """
+import { connect } from "callboard-client";
+
+const [, , url, entity] = process.argv;
+const board = connect(url, { subjects: [`job.${entity}.>`] });
+const states = [];
+const live = (session) =>
+  new Promise((resolve) => {
+    const end = board.onState((state) => {
+      if (state.phase !== "live" || state.session === session) return;
+      end();
+      resolve(state.session);
+    });
+  });
+const first = await live();
+board.onState(({ phase, reason }) => states.push([phase, reason]));
+const more = board.subscribe({ subjects: [`agent.${entity}.>`] });
+await live(first);
+more.close();
+board.close();
+console.log(JSON.stringify(states));
+"""
+
+
+async def test_a_client_that_reads_more_from_now_on_tells_of_no_failure(
+    edge: RunningEdge, entity: str, package: Path
+) -> None:
+    states = await run(package, edge.url, entity, text=AIMED)
+
+    assert ["connecting", ""] in states and ["live", ""] in states
+    assert {reason for _, reason in states} == {""}, states
+
+
 REFUSED = """
 import { Board, connect } from "callboard-client";
 
