@@ -77,6 +77,32 @@ async def test_node_reads_by_each_transport_on_one_cursor_publishes_and_ends(
     assert first["published"]["events"][0]["cursor"]
 
 
+GATHERED = """
+const { Subscriber } = await import(process.argv[2]);
+
+const said = [];
+const reader = new Subscriber((message) => said.push(message), {});
+for (let n = 0; n < 1000; n += 1) {
+  reader.give({ n });
+  await null;
+}
+reader.send({ say: "at" });
+const sizes = said.map(({ events }) => events?.length ?? "at");
+console.log(JSON.stringify([sizes, said.flatMap(({ events }) => (events ?? []).map(({ n }) => n))]));
+"""
+
+
+async def test_events_that_come_close_together_reach_a_page_in_order_and_in_a_few_messages(package: Path) -> None:
+    sizes, seen = await run(package, (CLIENT / "channel.js").as_uri(), text=GATHERED)
+
+    # The first goes at once; what is said besides comes behind the events before it.
+    assert sizes[0] == 1 and sizes[-1] == "at"
+    assert max(sizes[:-1]) <= 100
+    # One for every 8 ms that these took, on a slow machine.
+    assert len(sizes) < 500
+    assert seen == list(range(1_000))
+
+
 DELETED = """
 import { connect } from "callboard-client";
 
