@@ -42,6 +42,9 @@ export function duration(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
+/** How long something took: 320 ms, 4.2 s, 1:05. */
+export const took = (seconds) => (seconds < 10 ? milliseconds(seconds * 1_000) : duration(seconds));
+
 export function ago(moment, now) {
   const seconds = Math.max(0, (now - moment) / 1000);
   if (!Number.isFinite(seconds)) return "";
