@@ -72,6 +72,7 @@ async def test_an_alert_has_a_page_that_says_why_it_fired_and_what_was_done(
     why = await tab.page.inner_text("section[aria-label='Why it fired']")
     link = tab.page.locator("section[aria-label=Runbook] a")
     assert await link.get_attribute("href") == "https://example.com/hot"
+    assert await tab.page.locator(".alert-page a", has_text="Runbook").count() == 1
     assert f"metric.{run}.temperature" in why and "91 degrees" in await tab.page.inner_text(".do")
 
     await tab.page.fill(".do input", "fan ordered")
