@@ -68,6 +68,8 @@ export function rules(context, params) {
   const rows = table({ label: "Rules", columns: COLUMNS, key: ({ name, source }) => `${source} ${name}`, href: ({ name }) => addressOf("alerts", ["rules", name]) });
   const state = h("div", {}, loading("the rules"));
   let known = [];
+  // The fault that is shown: drawn anew only where it changes, so that a click on its button is not lost.
+  let told = null;
   const filters = filterBar([
     { name: "q", label: "Find a rule", kind: "search", wide: true },
     { name: "health", label: "Health", kind: "select", options: [["", "Every health"], ["in_force", "In force"], ["not", "Not in force"], ["disabled", "Disabled"]] },
@@ -91,12 +93,14 @@ export function rules(context, params) {
   const read = async () => {
     try {
       const answer = await client.get(`/rules?limit=${PAGE}`);
-      known = answer.rules;
+      [known, told] = [answer.rules, null];
       const away = answer.file === null ? h("div.outcome.warn", { role: "status" }, icon("alert"), h("div", {}, h("strong", {}, "No alerts actor answers"), h("p", {}, "Rules of its file are missing here, and no alert is raised. Start it: callboard actor alerts."))) : null;
       note.replaceChildren(...[away ?? fileNote(answer.file)].filter(Boolean));
       draw();
     } catch (fault) {
       if (known.length && !fault.status) return;
+      known = [];
+      if (told === (told = `${fault.status} ${fault.message}`)) return;
       rows.set([]);
       state.replaceChildren(faulty(fault, "the rules", { right: "operate", again: read }));
     }
