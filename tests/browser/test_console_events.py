@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -174,6 +175,8 @@ async def test_the_server_filters_by_cel_and_says_what_is_wrong_with_an_expressi
 
     await tab.page.wait_for_selector("#stream .refused:visible")
     assert await tab.page.get_attribute("#stream input[name=filter]", "aria-invalid") == "true"
+    await tab.page.wait_for_selector("text=the server refuses the filter")
+    assert not await tab.page.is_visible("text=Search further back")
     tab.complaints[:] = [each for each in tab.complaints if "422" not in each]
 
 
@@ -285,8 +288,16 @@ async def test_what_is_copied_as_curl_works(tab: Tab, running_callboard: Running
     await tab.until(f"() => ({numbers(run)})().length === 2")
     await tab.page.click(".foot >> text=Copy as curl")
     page = json.loads(await shell(await tab.page.evaluate("navigator.clipboard.readText()")))
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 2, "line": "it is not"})
+    await tab.page.fill("#stream input[name=q]", "IT'S")
+    await tab.page.wait_for_selector("#stream .foot >> text=2 found in 3 events")
+    await tab.page.click(".foot >> text=Copy as curl")
+    search = await tab.page.evaluate("navigator.clipboard.readText()")
 
     assert [event["data"]["line"] for event in page["events"]] == ['it\'s "so"'] * 2
+    assert "jq --arg q 'it'\\''s'" in search
+    if shutil.which("jq"):
+        assert json.loads(await shell(search))["events"] == page["events"]
 
 
 async def shell(command: str) -> str:

@@ -23,7 +23,7 @@ const MAX_PATTERNS = 64;
 const TOGETHER = 20;
 // A session that names more than is asked for is narrowed only after this time: somebody may come back.
 const NARROWING = 30_000;
-// Sessions are deleted when they are left. A browser that ends, or leaves its last page, often has no time for that: those expire
+// Sessions are deleted when they are left. A browser that ends, or that is killed, has no time for that: those expire
 // after so many seconds without a reader. A machine that slept for longer makes a new one at its cursor.
 const TTL = 300;
 // The store may be asked by way of a replica that lags a little (ms).

@@ -222,7 +222,6 @@ class EventsView {
   /** All that came since the last frame, in one go. */
   #drawFrame(now) {
     this.#frame = 0;
-    const began = performance.now();
     const events = this.#pending.splice(0);
     if (this.#stale) this.#tell();
     if (this.#overrun) return this.#catchUp();
@@ -239,9 +238,8 @@ class EventsView {
       this.#unseen += added;
       this.rows.draw();
     }
-    const work = performance.now() - began;
     // By the next frame layout and painting have had their turn, and are counted too.
-    requestAnimationFrame((next) => this.pace.frame(next - now, work));
+    requestAnimationFrame((next) => this.pace.frame(next - now));
   }
 
   // More came than was kept: who follows goes on at the newest, anybody else by pages from where the list ends.
@@ -379,11 +377,12 @@ class EventsView {
     const loadingNow = (!this.wait.hidden && shown === 0) || log.busy.back;
     const situation = this.#context.store.situation("events");
     this.empty.tell(situation, shown === 0 && !loadingNow && !bad && (!this.#filter.narrows || Boolean(situation)));
-    show(this.none, shown === 0 && !loadingNow && !bad && this.#filter.narrows && !situation);
+    show(this.none, shown === 0 && !loadingNow && Boolean(bad || this.#filter.narrows) && !situation);
+    say(this.none.firstChild, bad ? "Nothing was read, because the server refuses the filter." : "No event matches.");
     show(rows.element, shown > 0);
     show(this.jump, (this.#unseen > 0 && !this.#stuck) || (!log.live && shown > 0) || (this.#paused && this.#held > 0));
     say(this.caption, log.live || this.#paused ? `${number(this.#paused ? this.#held : this.#unseen)} new` : "Go to now");
-    this.foot.tell(log, this.#stuck ? log.newest : (log.entries[rows.top]?.sequence ?? log.to));
+    this.foot.tell(log, this.#stuck ? log.newest : (log.entries[rows.top]?.sequence ?? log.to), Boolean(bad));
   }
 
   #toggle(type) {

@@ -15,7 +15,7 @@ export function head(pause) {
       hold.setAttribute("aria-pressed", String(paused));
       hold.replaceChildren(icon(paused ? "play" : "pause"), h("span", {}, paused ? "Resume" : "Pause"));
     }
-    say(badge, paused ? `paused, ${number(held)} waiting` : live ? `${number(count)} here` : `${number(count)} of the past`);
+    say(badge, paused ? `paused, ${number(held)} waiting` : live ? `${number(count)} loaded` : `${number(count)} of the past`);
     show(badge, count > 0 || paused);
     say(speed, live ? `${short(rate)}/s` : "");
   };
