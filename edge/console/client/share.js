@@ -33,19 +33,27 @@ function open() {
 }
 
 /**
- * Returns `{post(message), close(), last}`; `last` says whether this page is the only one of a worker, which ends with it. `ready` is called whenever there is a host that knows nothing of this page yet, and `hear`
- * with what it says. `how` is auto, worker, broadcast or none.
+ * Returns `{post(message), close(), last}`; `last` says whether this page is the only one of a worker, which ends with it. `ready` is
+ * called whenever there is a host that knows nothing of this page yet, and `hear` with what it says. `how` is auto, worker,
+ * broadcast or none.
  */
 export function join(how, ready, hear) {
   const ways = { worker: [byWorker], broadcast: [byBroadcast], none: [] }[how] ?? [byWorker, byBroadcast];
-  // How many pages the worker has; 0 where there is none, or nothing was said yet.
-  const link = { closed: false, tabs: 0, post: () => {}, end: () => {}, close: null };
+  const link = {
+    closed: false,
+    // How many pages the worker has; 0 where there is none, or nothing was said yet.
+    tabs: 0,
+    post: () => {},
+    end: () => {},
+    get last() {
+      return link.tabs > 0 && link.tabs <= links.size;
+    },
+  };
   const next = (at) => {
     if (link.closed) return;
     const way = [...ways, alone][at];
     way(link, { ready: (post) => ready((link.post = post)), hear, failed: () => next(at + 1) });
   };
-  Object.defineProperty(link, "last", { get: () => link.tabs > 0 && link.tabs <= links.size });
   link.close = () => {
     link.closed = true;
     link.post({ do: "leave", last: link.last });
