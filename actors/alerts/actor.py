@@ -143,9 +143,10 @@ class Alerts(Actor):
 
     @command
     async def origins(self) -> dict[str, str]:
-        """Names the rules that apply, and where each stands: `file` or `api`."""
+        """Names the rules that apply, and where each stands: `file` or `api`; `disabled` are those whose text says so."""
         of_file = self._book.names_of_file
-        return {name: "file" if name in of_file else "api" for name in self._engine.rules}
+        applying = {name: "file" if name in of_file else "api" for name in self._engine.rules}
+        return {**dict.fromkeys(self._book.disabled_by_text, "disabled"), **applying}
 
     @command
     async def standing(self) -> dict[str, Any]:

@@ -57,6 +57,11 @@ class RuleBook:
         return frozenset(self._of_file)
 
     @property
+    def disabled_by_text(self) -> frozenset[str]:
+        """The rules of the API that are not in force only because their text says `enabled: false`."""
+        return frozenset(name for name, rule in self._valid.items() if not rule.enabled and name not in self._disabled)
+
+    @property
     def mistakes_of_api(self) -> list[str]:
         """Why stored rules are not in force, though somebody enabled them."""
         found = [mistake for _, _, mistakes in self._of_api.values() for mistake in mistakes]

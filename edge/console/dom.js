@@ -17,6 +17,12 @@ export function h(name, properties = {}, ...children) {
   return element;
 }
 
+/** A subject that breaks behind its dots where it is too long for a line, and within a token only where that is too long, too. */
+export const dotted = (subject) => String(subject ?? "").split(/(?<=\.)/).flatMap((token, at) => (at ? [h("wbr"), token] : [token]));
+
+/** A text of which what stands in backticks is code. */
+export const worded = (text) => String(text ?? "").split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));
+
 /** Writes text only where it differs, so that what stands still costs nothing and keeps its selection. */
 export function say(element, text) {
   const next = text ?? "";

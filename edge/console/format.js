@@ -2,9 +2,15 @@
 
 const NONE = "–";
 
+// Making one takes some fifty times as long as using it.
+const formats = new Map();
+function formatOf(digits) {
+  if (!formats.has(digits)) formats.set(digits, new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+  return formats.get(digits);
+}
+
 export function number(value, digits = 0) {
-  if (!Number.isFinite(value)) return NONE;
-  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return Number.isFinite(value) ? formatOf(digits).format(value) : NONE;
 }
 
 /** 12.3, 123, 1.2 k: three digits that matter. */
@@ -35,6 +41,9 @@ export function duration(seconds) {
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
+
+/** How long something took: 320 ms, 4.2 s, 1:05. */
+export const took = (seconds) => (seconds < 10 ? milliseconds(seconds * 1_000) : duration(seconds));
 
 export function ago(moment, now) {
   const seconds = Math.max(0, (now - moment) / 1000);

@@ -40,7 +40,7 @@ const MOVED = { "#viewport": "renders", "#camera-view": "cameras" };
 if (location.pathname === "/" && MOVED[location.hash]) history.replaceState(null, "", addressOf(MOVED[location.hash]) + location.hash);
 
 // What the frame and its lists need. The place of the events asks for all of them, while it is open.
-const client = connect(location.origin, { types: [...new Set([...STATES, ...OUTPUT.keys()])], last: HISTORY, pauseHidden: RESTING, token: sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT) });
+const client = connect(location.origin, { types: [...new Set([...STATES, ...OUTPUT.keys()])], last: HISTORY, pauseHidden: RESTING, name: "Console", token: sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT) });
 const store = new Store();
 setClock(() => client.clock.now());
 
@@ -76,6 +76,8 @@ const mount = (id) => document.getElementById(id);
 
 function signIn(token, keep) {
   (keep ? localStorage : sessionStorage).setItem(KEPT, token);
+  // One of this tab alone comes first when the page is loaded again, and an older one would stay.
+  if (keep) sessionStorage.removeItem(KEPT);
   client.token = token;
   client.retry();
 }

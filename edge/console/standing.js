@@ -29,7 +29,7 @@ const listed = (patterns) => (patterns.length ? `${patterns.slice(0, 6).join(", 
  * Gives `{ kind, title, text, badge, tone }` for a topic, or null where all of it is seen. `kind` is denied, partial,
  * unreachable or waiting. `state` is the client's; `rights` what `/me` says, null until known; `fault` why a list was not read.
  */
-export function explain(topic, { state, rights, fault, connected }) {
+export function explain(topic, { state, rights, fault }) {
   const { what, domains } = TOPICS[topic];
   const denied = (title, text) => ({ kind: "denied", title, text, badge: "not shown", tone: "warn" });
   const away = (title, text) => ({ kind: "unreachable", title, text, badge: "not known", tone: "warn" });
@@ -40,8 +40,9 @@ export function explain(topic, { state, rights, fault, connected }) {
   if (state.phase === "refused") return denied(`No ${what} are shown`, `The server refuses this page: ${state.reason || "it did not say why"}.`);
   if (state.phase === "closed") return away(`Which ${what} there are is not known`, "This page has ended its connection. “Reconnect now” at the top right opens it again.");
   if (state.phase !== "live") {
-    if (!connected && !state.reason) return waiting("Connecting …");
-    return away(`Which ${what} there are is not known`, `There is no connection: ${state.reason || "the server cannot be reached"}. It is tried again by itself.`);
+    // Without a reason nothing was lost: it connects for the first time, or anew, to read something else.
+    if (!state.reason) return waiting("Connecting …");
+    return away(`Which ${what} there are is not known`, `There is no connection: ${state.reason}. It is tried again by itself.`);
   }
   if (fault && (fault.status === 401 || fault.status === 403)) return denied(`No ${what} are shown`, `Your token does not allow it: ${fault.message}.`);
   if (fault) return away(`Which ${what} there are is not known`, `The server did not answer as it should: ${fault.message}.`);

@@ -48,7 +48,6 @@ export class Store {
   /** What is known of each camera, in parts: `{ state, statistics, controls, recording }`. */
   #parts = new Map();
   #state = { phase: "idle", reason: "", code: "" };
-  #connected = false;
   #faults = new Map();
   #unknown = null;
   #watchers = new Map();
@@ -81,7 +80,6 @@ export class Store {
   connect(state) {
     const before = this.#state;
     this.#state = state;
-    this.#connected ||= state.phase === "live";
     if (before.phase !== state.phase || before.reason !== state.reason || before.code !== state.code) this.#touchAll();
   }
 
@@ -102,7 +100,7 @@ export class Store {
   /** Why not all of a topic is shown; null where it is. */
   situation(topic) {
     const fault = this.#faults.get(topic) ?? (this.rights ? null : this.#unknown);
-    return explain(topic, { state: this.#state, rights: this.rights, fault, connected: this.#connected });
+    return explain(topic, { state: this.#state, rights: this.rights, fault });
   }
 
   #touchAll() {

@@ -13,6 +13,8 @@ from router.codec import rfc3339
 
 # A dead letter that came back so often needs `force`: a person should have looked at it by then.
 MAX_REDRIVES = 5
+# Sessions whose endpoints take nothing: enough of them to look at, however many there are.
+MAX_BLOCKED = 10
 MIN_RATE, MAX_RATE, DEFAULT_RATE = 0.1, 10_000.0, 100.0
 
 
@@ -56,6 +58,7 @@ class RedriveJob(BackgroundJob, kw_only=True, omit_defaults=True):
     failed: int = 0
     returned: int = 0
     reasons: dict[str, int] = {}
+    blocked: dict[str, str] = {}
     started: int = 0
 
     @property
@@ -85,6 +88,7 @@ class RedriveJob(BackgroundJob, kw_only=True, omit_defaults=True):
             "failed": self.failed,
             "skipped": self.skipped,
             "reasons": self.reasons,
+            "blocked": self.blocked,
             "returned": self.returned,
             "created": rfc3339(self.created),
             "started": rfc3339(self.started) if self.started else None,

@@ -15,8 +15,8 @@ from typing import Any
 
 from edge import metrics
 from edge.deadletters.query import Search, Span
-from edge.deadletters.redrive_job import RedriveJob
-from edge.deadletters.redrive_send import DeadLetterSender, Destinations, Redriven
+from edge.deadletters.redrive_job import MAX_BLOCKED, RedriveJob
+from edge.deadletters.redrive_send import BLOCKED, DeadLetterSender, Destinations, Redriven
 from edge.jobs import Cancelled, JobFailed, JobRun, Jobs
 from router.clock import wall
 from router.deadletter import DeadLetter
@@ -157,6 +157,8 @@ class RedriveRun(JobRun[RedriveJob]):
                 job.skipped += 1
         if result.reason:
             job.reasons[result.reason] = job.reasons.get(result.reason, 0) + 1
+        if result.reason in BLOCKED and letter.kind == "webhook" and len(job.blocked) < MAX_BLOCKED:
+            job.blocked[letter.name] = result.reason
         if not job.dry_run:
             metrics.redriven.labels(result.kind).inc()
 

@@ -42,7 +42,9 @@ log = logging.getLogger(__name__)
 
 # How old what is known of an endpoint's state may be, and of how many endpoints it is known.
 STATE_SECONDS, MAX_STATES = 1.0, 1000
-_BLOCKED = {"disabled": "endpoint_disabled", "open": "breaker_open"}
+_WHY_BLOCKED = {"disabled": "endpoint_disabled", "open": "breaker_open"}
+# The reasons for which an endpoint takes nothing right now.
+BLOCKED = frozenset(_WHY_BLOCKED.values())
 
 _endpoint_state = decoder(EndpointState, ENDPOINTS)
 
@@ -78,7 +80,7 @@ class Destinations:
         if entry is None or entry.value is None:
             return None
         state = _endpoint_state(entry.key, entry.value)
-        return _BLOCKED.get(state.state) if state is not None else None
+        return _WHY_BLOCKED.get(state.state) if state is not None else None
 
 
 class DeadLetterSender:

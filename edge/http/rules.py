@@ -299,6 +299,7 @@ def _shown(stored: StoredRule, origins: dict[str, str] | None, rules: dict[str, 
         "enabled": stored.enabled,
         "version": stored.version,
         "in_force": in_force,
+        "disabled_by": _disabled_by(stored, origins),
         "reason": _why_not(stored, origins),
         "rule": rules.get(stored.name) if in_force else None,
         "text": stored.text,
@@ -315,17 +316,26 @@ def _why_not(stored: StoredRule, origins: dict[str, str] | None) -> str | None:
     if origin == "file":
         return "the rules file of the alerts actor has a rule of this name, which is in force in its place"
     if not stored.enabled:
-        return "it is disabled"
-    return "the alerts actor has not read it yet, it says `enabled: false`, or it has mistakes, which POST /rules/validate lists"
+        return f"it is disabled; POST /rules/{stored.name}/enable enables it"
+    if origin == "disabled":
+        return "it is disabled by `enabled: false` in its text; store the text without that to enable it"
+    return "the alerts actor has not read it yet, or it has mistakes, which POST /rules/validate lists"
+
+
+def _disabled_by(stored: StoredRule, origins: dict[str, str] | None) -> str | None:
+    """Which of the two ways disables a rule; None where it is enabled by both, as far as that is known."""
+    if not stored.enabled:
+        return "switch"
+    return "text" if (origins or {}).get(stored.name) == "disabled" else None
 
 
 def _of_file(name: str, rule: dict[str, Any] | None) -> dict[str, Any]:
     shown = {"name": name, "source": "file", "enabled": True, "version": 0, "in_force": True, "rule": rule}
-    return shown | dict.fromkeys(("reason", "text", "created", "updated", "by"))
+    return shown | dict.fromkeys(("disabled_by", "reason", "text", "created", "updated", "by"))
 
 
 def _answer(stored: StoredRule, rule: dict[str, Any], status: int = 200) -> Response:
-    shown = {**_shown(stored, None, {}), "rule": rule}
+    shown = {**_shown(stored, {stored.name: "disabled"} if rule.get("enabled") is False else None, {}), "rule": rule}
     return json_answer(shown, status, {"Location": f"/rules/{stored.name}", **_etag(stored)})
 
 

@@ -29,7 +29,7 @@ FLAGS = (
     "--log-level=3",
     "--remote-debugging-port=0",
 )
-# RunTask, with the CPU time of each task, and AnimationFrame.
+# RunTask, with the CPU time of each task, and Commit.
 TRACED = ["disabled-by-default-devtools.timeline", "devtools.timeline"]
 ANSWER_SECONDS = 60.0
 

@@ -32,19 +32,20 @@ SUBJECT = "job.bench-console.said"
 STRETCHES = 3
 STRETCH = 60.0
 TRACE = 10.0
-# What the list keeps, and a quarter more before it cuts.
+# What the list keeps.
 KEPT = 20_000
 # (ms) What the console itself takes for a frame that is late.
 LONG = 50.0
 START_SECONDS = 60.0
+# For what is asked of the page between the stretches.
+SLACK_SECONDS = 10.0
 
 # Counts frames, and how long the late ones took.
 COUNTING = """(() => {
-  const seen = (globalThis.benchFrames = { count: 0, late: 0, worst: 0 });
-  let last = performance.now();
+  const seen = (globalThis.benchFrames = { count: 0, late: 0, worst: 0, last: 0 });
   const next = (now) => {
-    const took = now - last;
-    last = now;
+    const took = now - (seen.last || now);
+    seen.last = now;
     seen.count += 1;
     if (took > %f) seen.late += 1;
     seen.worst = Math.max(seen.worst, took);
@@ -126,9 +127,8 @@ async def _measure(page: ChromiumPage, producer: Partner, url: str, seconds: flo
     await page.evaluate(COUNTING % LONG)
     measured = ConsoleRun()
     # Fills the list first: until then memory is expected to grow.
-    filling = KEPT * 1.25
-    cutting = KEPT / 4 / RATE * (STRETCHES + 2)
-    count = int(filling + RATE * (STRETCHES * seconds + TRACE + cutting))
+    filling = KEPT * 1.1
+    count = int(filling + RATE * (STRETCHES * seconds + TRACE + SLACK_SECONDS))
     await asyncio.gather(_publish(producer, count), _watch(page, filling, seconds, measured))
     await page.until("callboard.events.log.newest - callboard.events.log.to < 100")
     measured.slowed = bool(await page.evaluate("!document.querySelector('#stream .slowed').hidden"))
@@ -154,23 +154,18 @@ MISSED = f"""(() => {{
 
 
 async def _watch(page: ChromiumPage, filling: float, seconds: float, measured: ConsoleRun) -> None:
-    await page.until(f"callboard.events.log.entries.length > {KEPT * 1.1}", 2 * filling / RATE)
-    measured.heap.append(await _heap(page))
+    await page.until(f"callboard.events.log.entries.length >= {KEPT}", 2 * filling / RATE)
+    measured.heap.append(await page.heap())
     for _ in range(STRETCHES):
         await _stretch(page, seconds, measured)
-        measured.heap.append(await _heap(page))
+        measured.heap.append(await page.heap())
     measured.traced = frame_work(await page.trace(TRACE))
-
-
-async def _heap(page: ChromiumPage) -> float:
-    """Bytes in use when the list has just been cut: it holds as many events each time."""
-    await page.until(f"callboard.events.log.entries.length < {KEPT * 1.05}")
-    return await page.heap()
 
 
 async def _stretch(page: ChromiumPage, seconds: float, measured: ConsoleRun) -> None:
     clock = asyncio.get_running_loop().time
-    await page.evaluate("Object.assign(benchFrames, { count: 0, late: 0, worst: 0 })")
+    # The heap has just been collected for its measurement: the frame that waited for that is none of the page's own.
+    await page.evaluate("Object.assign(benchFrames, { count: 0, late: 0, worst: 0, last: 0 })")
     began, spent = clock(), await page.task_seconds()
     await asyncio.sleep(seconds)
     spent, passed = await page.task_seconds() - spent, clock() - began
@@ -184,22 +179,29 @@ async def _stretch(page: ChromiumPage, seconds: float, measured: ConsoleRun) -> 
 
 
 def frame_work(trace: Sequence[dict[str, Any]]) -> list[float]:
-    """CPU time (ms) of the page's main thread from one frame's beginning to the next, of all whole frames of a trace."""
-    begins = [each for each in trace if each["name"] == "AnimationFrame" and each["ph"] == "b"]
-    if not begins:
+    """CPU time (ms) of the page's main thread from the end of one frame's drawing to the end of the next one's, of all whole frames.
+
+    A frame is drawn by the task that commits it. `AnimationFrame` says less: it begins within the task that drew the frame
+    before or with the task after it, so that two drawings may fall between two of them.
+    """
+    drawn = [each for each in trace if each["name"] == "Commit" and each["ph"] == "X"]
+    if not drawn:
         raise BenchError("the trace shows no frame")
     # The page's own thread is the one that draws most.
-    drawer = statistics.mode((each["pid"], each["tid"]) for each in begins)
-    starts = sorted(each["ts"] for each in begins if (each["pid"], each["tid"]) == drawer)
-    works = [0.0] * len(starts)
-    for each in trace:
-        if each["name"] == "RunTask" and each["ph"] == "X" and (each["pid"], each["tid"]) == drawer:
-            # By its end: the task that draws a frame begins just before the frame does.
-            frame = bisect.bisect_right(starts, each["ts"] + each["dur"]) - 1
-            if frame >= 0:
-                works[frame] += each.get("tdur", each["dur"]) / 1000
-    # The last frame's time goes on after the trace.
-    return works[:-1]
+    drawer = statistics.mode((each["pid"], each["tid"]) for each in drawn)
+    commits = sorted(each["ts"] for each in drawn if (each["pid"], each["tid"]) == drawer)
+    tasks = [each for each in trace if each["name"] == "RunTask" and each["ph"] == "X"]
+    own = sorted((each for each in tasks if (each["pid"], each["tid"]) == drawer), key=lambda each: float(each["ts"]))
+    works: list[float] = []
+    work = 0.0
+    for each in own:
+        work += each.get("tdur", each["dur"]) / 1000
+        begin, end = each["ts"], each["ts"] + each["dur"]
+        if bisect.bisect_left(commits, begin) < bisect.bisect_right(commits, end):
+            works.append(work)
+            work = 0.0
+    # The first one began before the trace did.
+    return works[1:]
 
 
 def ranked(values: Sequence[float], share: float) -> float:

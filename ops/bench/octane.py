@@ -170,7 +170,8 @@ async def _delays(place: Stand, seconds: float) -> tuple[list[float], float]:
     seen = 0
     async with place.http.ws_connect("/octane/main/ws", max_msg_size=0) as socket:
         began = math.inf
-        while time.monotonic() < began + seconds:
+        # At least one, however late it is on a busy machine.
+        while not delays or time.monotonic() < began + seconds:
             try:
                 message = await socket.receive(timeout=FIRST_SECONDS)
             except TimeoutError:

@@ -202,6 +202,7 @@ class Standin:
             "session_id": name,
             "cursor": spec.get("cursor", self.cursor(start)),
             "subjects": patterns,
+            "name": spec.get("name"),
         }
         return web.json_response(self.sessions[name], status=201)
 

@@ -288,7 +288,8 @@ async def test_the_list_of_events_draws_as_many_rows_as_fit_whatever_comes(tab: 
 
     await say(standin, 0, 1500)
 
-    last = "(cursor) => [...document.querySelectorAll('#stream .events > li:not([hidden])')].some((row) => row.dataset.cursor === cursor)"
+    last = """(cursor) => [...document.querySelectorAll('#stream .events > li:not([hidden])')]
+      .some((row) => row.entry.event?.cursor === cursor)"""
     await tab.until(last, standin.cursor(1500))
     assert await tab.page.evaluate("callboard.events.log.entries.length") == 1500
     assert await tab.page.evaluate("document.querySelectorAll('#stream .events > li').length") < 100

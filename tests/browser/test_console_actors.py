@@ -68,6 +68,7 @@ async def test_a_command_is_given_by_a_form_that_refuses_what_does_not_fit_and_s
     await card.locator(".outcome").wait_for()
 
     assert "x must be given" in missing and "y must be given" in missing
+    assert await card.locator(".about code").all_inner_texts() == ["focus", "white_point"]
     status = await tab.page.locator("[data-command=device_statistics] summary").count()
     assert status == 1
 

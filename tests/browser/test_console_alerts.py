@@ -72,6 +72,7 @@ async def test_an_alert_has_a_page_that_says_why_it_fired_and_what_was_done(
     why = await tab.page.inner_text("section[aria-label='Why it fired']")
     link = tab.page.locator("section[aria-label=Runbook] a")
     assert await link.get_attribute("href") == "https://example.com/hot"
+    assert await tab.page.locator(".alert-page a", has_text="Runbook").count() == 1
     assert f"metric.{run}.temperature" in why and "91 degrees" in await tab.page.inner_text(".do")
 
     await tab.page.fill(".do input", "fan ordered")
@@ -221,6 +222,44 @@ async def test_a_rule_is_changed_disabled_and_deleted_and_nobody_s_newer_version
         assert len(tab.complaints) == 1 and "412" in tab.complaints[0], tab.complaints
 
 
+async def test_a_rule_that_its_text_disables_says_so_and_how_to_enable_it(
+    tab: Tab, running_callboard: RunningCallboard, api: httpx.AsyncClient, run: str
+) -> None:
+    (await api.post("/rules", json=rule_of(run, enabled=False))).raise_for_status()
+    await open_console(tab, running_callboard.url, f"alerts/rules?q=hot_{run}&health=disabled")
+    await expect(tab.page.locator("#alerts tbody .badge >> nth=0")).to_have_text("disabled")
+
+    await tab.page.click(f"#alerts .row-link >> text=hot_{run}")
+
+    await expect(tab.page.locator("#alerts .place-heading .badge >> nth=0")).to_have_text("disabled")
+    await expect(tab.page.locator(".note-line")).to_have_text(
+        "It is disabled by “enabled: false” in its text. Remove that and save to enable it."
+    )
+    # Neither would do anything.
+    for label in ("Enable", "Disable"):
+        assert await tab.page.locator("#alerts button:visible", has_text=label).count() == 0
+
+
+async def test_the_list_and_a_rule_s_page_follow_what_somebody_else_changes(
+    tab: Tab, running_callboard: RunningCallboard, api: httpx.AsyncClient, run: str
+) -> None:
+    await open_console(tab, running_callboard.url, f"alerts/rules?q=hot_{run}")
+    await tab.page.wait_for_selector("#alerts >> text=No rule fits")
+
+    (await api.post("/rules", json=rule_of(run))).raise_for_status()
+    await tab.page.click(f"#alerts .row-link >> text=hot_{run}")
+    await expect(tab.page.locator("#alerts .place-heading .badge >> nth=0")).to_have_text("in force")
+    (await api.post(f"/rules/hot_{run}/disable")).raise_for_status()
+    await expect(tab.page.locator("#alerts .place-heading .badge >> nth=0")).to_have_text("disabled")
+    await expect(tab.page.locator(".versions li")).to_have_count(2)
+    await tab.page.click("#alerts .place-heading >> text=Rules")
+    await tab.page.fill("#alerts input[name=q]", f"hot_{run}")
+    await expect(tab.page.locator("#alerts tbody tr .badge >> nth=0")).to_have_text("disabled")
+    (await api.delete(f"/rules/hot_{run}")).raise_for_status()
+
+    await tab.page.wait_for_selector("#alerts >> text=No rule fits")
+
+
 async def test_a_rule_is_tried_on_events_and_on_what_is_stored(
     tab: Tab, running_callboard: RunningCallboard, api: httpx.AsyncClient, run: str
 ) -> None:
@@ -294,20 +333,24 @@ async def test_a_token_without_the_right_is_told_which_one_is_missing(tab: Tab, 
 
 async def test_rules_that_load_fail_or_cannot_be_reached_say_so(tab: Tab, running_callboard: RunningCallboard) -> None:
     held: list[Any] = []
-    await tab.page.route("**/rules?*", lambda route: held.append(route))
+
+    async def refuse(route: Any) -> None:
+        await route.fulfill(status=503, json={"code": "broker_unavailable", "detail": "NATS is away"})
+
+    await tab.page.route("**/rules?*", refuse)
+    await tab.page.route("**/rules?*", lambda route: held.append(route), times=1)
     await open_console(tab, running_callboard.url, "alerts/rules")
     await tab.page.wait_for_selector("#alerts .state[data-kind=loading]")
     await eventually(lambda: held)
-    for route in held:
-        await route.fulfill(status=503, json={"code": "broker_unavailable", "detail": "NATS is away"})
+    await refuse(held.pop())
     await tab.page.wait_for_selector("#alerts .state[data-kind=failed]")
-    await tab.page.unroute("**/rules?*")
     await tab.page.route("**/rules?*", lambda route: route.abort())
-    await tab.page.click("#alerts >> text=Try again")
+    async with tab.page.expect_request("**/rules?*"):
+        await tab.page.click("#alerts >> text=Try again")
     await tab.page.wait_for_selector("#alerts .state[data-kind=offline]")
     await tab.page.unroute("**/rules?*")
-    await tab.page.click("#alerts >> text=Try again")
 
+    # It reads them anew by itself.
     await tab.page.wait_for_selector("#alerts tbody tr")
 
 

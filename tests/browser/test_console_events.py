@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -108,19 +109,23 @@ async def test_the_rail_goes_to_any_place_in_the_stream_and_back_to_what_is_new(
     tab: Tab, running_callboard: RunningCallboard, run: str
 ) -> None:
     await publish(running_callboard.url, f"job.{run}.output", *({"n": n} for n in range(300)))
+    # So many that the list, which looks back over 600 events at first, has mostly not read as far as where it is to go.
+    await publish(running_callboard.url, f"job.{run}-other.output", *({"n": n} for n in range(400)))
+    published = await events(running_callboard.url, subjects=f"job.{run}.output", cursor="earliest", limit=300)
+    place = int(published[50]["cursor"].split("-")[2], 16)
     await open_run(tab, running_callboard.url, run)
     await tab.until(f"() => ({DRAWN})().at(-1) === 299")
-    rail = """(share) => {
-      const [rail, { entries }] = [document.querySelector("#stream .rail"), callboard.events.log];
-      rail.value = share === 1 ? rail.max : entries[Math.round(share * entries.length)].sequence;
+    rail = """(sequence) => {
+      const rail = document.querySelector("#stream .rail");
+      rail.value = sequence ?? rail.max;
       rail.dispatchEvent(new Event("change"));
     }"""
 
-    await tab.page.evaluate(rail, 0.5)
-    await tab.until(f"() => ({DRAWN})().includes(150) && !callboard.events.log.opening")
+    await tab.page.evaluate(rail, place)
+    await tab.until(f"() => ({DRAWN})().includes(50) && !callboard.events.log.opening")
     assert "at=1-" in tab.page.url
     assert not await tab.page.is_visible("aside.detail")
-    await tab.page.evaluate(rail, 1)
+    await tab.page.evaluate(rail, None)
 
     await tab.until(f"() => ({DRAWN})().at(-1) === 299 && callboard.events.log.live")
 
@@ -170,6 +175,8 @@ async def test_the_server_filters_by_cel_and_says_what_is_wrong_with_an_expressi
 
     await tab.page.wait_for_selector("#stream .refused:visible")
     assert await tab.page.get_attribute("#stream input[name=filter]", "aria-invalid") == "true"
+    await tab.page.wait_for_selector("text=the server refuses the filter")
+    assert not await tab.page.is_visible("text=Search further back")
     tab.complaints[:] = [each for each in tab.complaints if "422" not in each]
 
 
@@ -281,8 +288,16 @@ async def test_what_is_copied_as_curl_works(tab: Tab, running_callboard: Running
     await tab.until(f"() => ({numbers(run)})().length === 2")
     await tab.page.click(".foot >> text=Copy as curl")
     page = json.loads(await shell(await tab.page.evaluate("navigator.clipboard.readText()")))
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 2, "line": "it is not"})
+    await tab.page.fill("#stream input[name=q]", "IT'S")
+    await tab.page.wait_for_selector("#stream .foot >> text=2 found in 3 events")
+    await tab.page.click(".foot >> text=Copy as curl")
+    search = await tab.page.evaluate("navigator.clipboard.readText()")
 
     assert [event["data"]["line"] for event in page["events"]] == ['it\'s "so"'] * 2
+    assert "jq --arg q 'it'\\''s'" in search
+    if shutil.which("jq"):
+        assert json.loads(await shell(search))["events"] == page["events"]
 
 
 async def shell(command: str) -> str:
@@ -292,6 +307,37 @@ async def shell(command: str) -> str:
     out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0, (command, err)
     return out.decode()
+
+
+# Counts the rows of which anything is written, until `written` is asked.
+WATCH_ROWS = """(() => {
+  const rows = new Set();
+  const seen = (changes) => changes.forEach(({ target }) => rows.add((target.closest ? target : target.parentElement).closest("li")));
+  const observer = new MutationObserver(seen);
+  const list = document.querySelector("#stream .events");
+  observer.observe(list, { attributes: true, characterData: true, childList: true, subtree: true });
+  globalThis.written = () => {
+    seen(observer.takeRecords());
+    observer.disconnect();
+    rows.delete(null);
+    return rows.size;
+  };
+})()"""
+
+
+async def test_an_event_that_comes_writes_its_own_row_and_leaves_the_others_alone(
+    tab: Tab, running_callboard: RunningCallboard, run: str
+) -> None:
+    await publish(running_callboard.url, f"job.{run}.output", *({"n": n} for n in range(100)))
+    await open_run(tab, running_callboard.url, run)
+    await tab.until(f"() => ({DRAWN})().at(-1) === 99 && !callboard.events.log.busy.back")
+    await tab.page.evaluate(WATCH_ROWS)
+
+    await publish(running_callboard.url, f"job.{run}.output", {"n": 100})
+    await tab.until(f"() => ({DRAWN})().at(-1) === 100")
+
+    # Its own; and where the tab key stops, which was one row before and is another one now.
+    assert 1 <= await tab.page.evaluate("written()") <= 3
 
 
 @contextlib.asynccontextmanager

@@ -61,6 +61,25 @@ async def test_the_last_hour_is_plotted_and_what_is_kept_is_said(tab: Tab, runni
     assert tab.complaints == []
 
 
+async def test_a_plot_says_that_it_begins_and_tells_the_present_where_that_is_known(
+    tab: Tab, running_callboard: RunningCallboard
+) -> None:
+    await open_console(tab, running_callboard.url, "overview")
+
+    drawn = await tab.page.evaluate(
+        """async () => {
+          const { plot } = await import("/console/parts/plot.js");
+          const { element, set } = plot("Readers");
+          return [[[1], [[2]]], [[1, 2], [[2, 3]], 10, 7]].map(([times, values, span = 10, present = null]) => {
+            set(times, values, span, present);
+            return [element.querySelector("strong").textContent, element.querySelector(".early").hidden];
+          });
+        }"""
+    )
+
+    assert drawn == [["2", False], ["7", True]]
+
+
 async def test_a_token_without_the_right_is_told_which_one_is_missing(tab: Tab, secured: SecuredFactory) -> None:
     async with secured() as edge:
         await tab.page.goto(f"{edge.url}/#token={token('alice', read=['job.>'])}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -74,3 +76,63 @@ async def test_letters_of_a_webhook_that_failed_for_good_are_tried_sent_again_at
     await eventually(lambda: len(box.ids) == tried + 4)
     assert len(set(box.ids[tried:])) == 4 and set(box.ids[tried:]) <= set(box.ids[:tried])
     assert tab.complaints == []
+
+
+async def letters_of(url: str, session: str) -> list[dict[str, Any]]:
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        found: list[dict[str, Any]] = (await http.get(f"/deadletters?name={session}")).json()["deadletters"]
+        return found
+
+
+async def test_an_event_that_its_receiver_refuses_again_is_a_dead_letter_again_and_says_how_often_it_was_sent(
+    tab: Tab, running_callboard: RunningCallboard, box: PostBox, run: str
+) -> None:
+    page, url = tab.page, running_callboard.url
+    box.status, box.text = 500, "it cannot read this event"
+    spec = {"delivery_method": "webhook", "webhook_url": box.url, "subjects": [f"job.{run}.line"]}
+    session = await made(url, **spec, **FAILING)
+    await publish(url, f"job.{run}.line", {"n": 1})
+    (first,) = await eventually(lambda: letters_of(url, session))
+    await page.goto(f"{url}/console/deadletters?name={session}")
+    await until_rows(tab, 1)
+    tried = len(box.ids)
+
+    await page.click("#deadletters >> text=Send all again…")
+    await page.click("dialog .send")
+    await page.wait_for_selector(".jobs li[data-state=done] >> text=1 of 1 sent again.")
+
+    async def came_back() -> dict[str, Any] | None:
+        found = await letters_of(url, session)
+        return found[0] if len(found) == 1 and found[0]["id"] != first["id"] else None
+
+    # A new dead letter of the same event, in the place of the first.
+    again = await eventually(came_back)
+    assert (again["event_id"], again["reason"], again["redrives"]) == (first["event_id"], "exhausted", 1)
+    assert first["redrives"] == 0 and set(box.ids[tried:]) and len(box.ids) == tried + 2
+    await page.click(f"{ROWS}[data-key='{again['id']}'] a")
+    await page.wait_for_selector(".why-card >> text=it cannot read this event")
+    assert "sent again 1×" in await page.inner_text("#deadletters .place-heading")
+    assert "once, without success" in await page.inner_text(".facts-card")
+    assert tab.complaints == []
+
+
+async def test_the_trial_of_a_redrive_leads_to_the_endpoint_whose_breaker_is_open(
+    tab: Tab, running_callboard: RunningCallboard, box: PostBox, run: str
+) -> None:
+    page, url = tab.page, running_callboard.url
+    box.status, box.text = 500, "down"
+    spec = {"delivery_method": "webhook", "webhook_url": box.url, "subjects": [f"job.{run}.line"]}
+    breaker = {"failures": 2, "pause": 600}
+    session = await made(url, **spec, retry_schedule=[0.05], retry_attempts=1, breaker=breaker)
+    await publish(url, f"job.{run}.line", {"n": 1})
+    await eventually(lambda: letters_of(url, session))
+    await page.goto(f"{url}/console/deadletters?name={session}")
+    await until_rows(tab, 1)
+
+    await page.click("#deadletters >> text=Send all again…")
+    await page.click("dialog .try")
+    await page.click(f"dialog .said a >> text={session}")
+
+    await page.wait_for_url(f"**/console/webhooks/{session}")
+    await page.wait_for_selector("dialog.dialog", state="detached")
+    await page.wait_for_selector("#webhooks .place-heading")

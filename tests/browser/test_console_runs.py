@@ -255,6 +255,31 @@ async def test_runs_are_narrowed_by_state_kind_and_text_and_the_address_keeps_it
     assert tab.complaints == []
 
 
+async def test_runs_of_one_name_are_told_apart_and_a_failed_step_and_short_times_are_shown_as_such(
+    tab: Tab, running_callboard: RunningCallboard, entity: str
+) -> None:
+    key = f"job.{entity}"
+    await say(
+        running_callboard.url,
+        (f"{key}.workflow_start", "workflow_start", {"name": "Nightly"}),
+        (f"{key}.workflow_step", "workflow_step", {"step": "copy", "status": "started", "span": "a"}),
+        (f"{key}.workflow_step", "workflow_step", {"step": "copy", "status": "failed", "span": "a", "duration": 0.25}),
+        (f"{key}.completion", "completion", {"success": False, "error": "no space left"}),
+    )
+    await open_console(tab, running_callboard.url, f"runs?text={entity}")
+    await tab.page.wait_for_selector(f"{ROWS} .id:visible >> text={entity}")
+    await tab.page.click(f"{ROWS} a.go")
+    step = tab.page.locator("#runs .run-stage[data-status=failed]")
+    await step.wait_for()
+
+    assert "250 ms" in await step.inner_text()
+    assert "M6 6l12 12M18 6L6 18" in await step.locator("> .line > svg").inner_html()
+    # It never told how far it was, and is over.
+    assert await tab.page.is_hidden("#runs .far .meter")
+    took = await tab.page.inner_text("#runs .far [data-name=Took] dd")
+    assert took.endswith(" ms") or (took.endswith(" s") and took != "0 s"), took
+
+
 async def test_a_run_that_is_not_there_and_one_that_may_not_be_read_are_told_apart(
     tab: Tab, secured: SecuredFactory
 ) -> None:

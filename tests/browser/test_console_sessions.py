@@ -92,6 +92,9 @@ async def test_sessions_are_searched_and_the_search_is_in_the_address(
     await made(running_callboard.url, name=f"Other {run}", delivery_method="sse")
     await open_console(tab, running_callboard.url, "sessions")
     await tab.page.wait_for_selector(f"text=Other {run}")
+    own = tab.page.locator("#sessions tbody tr", has_text="This page")
+    await own.wait_for()
+    assert "Console" in await own.inner_text()
 
     await tab.page.fill("input[name=q]", run)
     await tab.page.select_option("select[name=delivery_method]", "polling")
@@ -182,3 +185,34 @@ async def test_no_view_of_a_session_reaches_beyond_the_screen(
         await tab.page.wait_for_selector(there)
         assert await tab.page.evaluate("document.documentElement.scrollWidth") <= width, place
         assert await tab.page.evaluate("(main => main.scrollWidth <= main.clientWidth)(document.querySelector('main'))")
+        if place == "sessions/new":
+            # The bar with the button lies within what is seen, whatever is below it.
+            below = "document.querySelector('main').getBoundingClientRect().bottom"
+            assert await tab.page.evaluate(
+                f"document.querySelector('.submit-bar .primary').getBoundingClientRect().bottom <= {below}"
+            )
+
+
+async def test_a_filter_that_is_being_typed_is_no_filter_yet(tab: Tab, running_callboard: RunningCallboard) -> None:
+    await open_console(tab, running_callboard.url, "sessions")
+
+    told = await tab.page.evaluate(
+        """async () => {
+          const { filterBar } = await import("/console/parts/filters.js");
+          const told = [];
+          const bar = filterBar([{ name: "q", label: "Search" }, { name: "r", label: "Other" }], (values) => told.push(values));
+          document.body.append(bar.element);
+          const type = (text) => {
+            bar.field("q").focus();
+            bar.field("q").value = text;
+            bar.field("q").dispatchEvent(new Event("input", { bubbles: true }));
+          };
+          type("a");
+          const typing = bar.values;
+          bar.set({ q: "", r: "b" });
+          bar.flush();
+          return [typing, told, bar.values];
+        }"""
+    )
+
+    assert told == [{"q": "", "r": ""}, [{"q": "a", "r": "b"}], {"q": "a", "r": "b"}]

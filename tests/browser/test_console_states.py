@@ -153,3 +153,20 @@ async def test_who_signs_in_gives_a_token_or_a_ticket_and_neither_stays_in_the_a
         await tab.page.keyboard.press("Enter")
 
         await tab.page.wait_for_selector(".login >> text=That ticket is spent or has expired")
+
+
+async def test_a_token_that_is_kept_takes_the_place_of_an_older_one_of_the_tab(
+    tab: Tab, secured: SecuredFactory
+) -> None:
+    mine = token("alice", ttl=600, read=[">"])
+    async with secured() as edge:
+        await tab.page.goto(f"{edge.url}/#token=an.old.one")
+        await tab.page.fill(".login input[type=password]", mine)
+        await tab.page.check(".login input[type=checkbox]")
+        await tab.page.keyboard.press("Enter")
+        await signed_in(tab)
+
+        await tab.page.reload()
+
+        await signed_in(tab)
+        assert not await tab.page.is_visible(".login")

@@ -164,6 +164,9 @@ async def test_what_is_kept_is_replayed_to_a_new_endpoint_in_the_browser_alone(
     await page.select_option("dialog select[name=which]", "yesterday")
     yesterday = [await page.input_value(f"dialog input[name={name}]") for name in ("since", "until")]
     await page.select_option("dialog select[name=which]", "today")
+    await page.wait_for_selector("dialog >> text=5 events will be sent.")
+    await page.fill("dialog input[name=rate]", "0.5")
+    await page.wait_for_selector("dialog >> text=5 events will be sent, in about 10 s.")
     await page.fill("dialog input[name=rate]", "5")
     await page.click("dialog button[type=submit]")
 

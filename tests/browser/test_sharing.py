@@ -179,6 +179,26 @@ async def test_a_slow_loop_gets_all_in_order_and_holds_nobody_back(tabs: OpenTab
     assert handed <= 2000
 
 
+async def test_the_last_page_that_is_left_deletes_the_session_and_one_of_two_does_not(
+    tabs: OpenTab, standin: Standin
+) -> None:
+    first, second = await tabs(), await tabs()
+    for tab in (first, second):
+        await tab.page.evaluate(BOARD, {"share": "worker", "name": "Wall display"})
+        await read(tab, "all", subjects=["job.>"])
+        await live(tab, "all")
+    (session,) = standin.sessions
+
+    await first.page.reload()
+    await say(standin, "a", 0)
+    await saw(second, "all", [0])
+    kept = dict(standin.sessions)
+    await second.page.reload()
+
+    assert [(each, spec["name"]) for each, spec in kept.items()] == [(session, "Wall display")]
+    await eventually(lambda: session not in standin.sessions)
+
+
 async def test_a_cursor_outlives_the_page(tabs: OpenTab, standin: Standin) -> None:
     tab = await tabs()
     await tab.page.evaluate(BOARD, {})

@@ -260,9 +260,14 @@ async def _pictures_are_watched(http: httpx.AsyncClient) -> None:
                     break
     assert (await http.get("/cameras/main/snapshot")).status_code == 200
     run = await eventually(lambda: _finished_render(http))
-    picture = await http.get(f"/runs/{run}/picture")
-    assert picture.status_code == 200 and picture.content.startswith(b"\xff\xd8")
+    # It is stored a moment after the run has ended.
+    assert (await eventually(lambda: _picture(http, run))).startswith(b"\xff\xd8")
     assert [camera["id"] for camera in (await _json(http, "GET", "/cameras"))["cameras"]] == ["main"]
+
+
+async def _picture(http: httpx.AsyncClient, run: str) -> bytes | None:
+    answer = await http.get(f"/runs/{run}/picture")
+    return answer.content if answer.status_code == 200 else None
 
 
 async def _finished_render(http: httpx.AsyncClient) -> str | None:

@@ -13,13 +13,17 @@ import { Stream } from "./stream.js";
 
 // What a subscription may have unread before it is sent no more. It goes on when half of it is read.
 export const WINDOW = 1_000;
+// Events that come close upon one another are one message to the page: what comes sooner than this after the last one (ms) waits for
+// the rest of it, or until there are so many. A message costs the page's main thread as much as several events.
+const GATHERED = 8;
+const HANDFUL = 100;
 // The server takes so many patterns per session.
 const MAX_PATTERNS = 64;
 // Subscriptions that come together are one change of the session (ms).
 const TOGETHER = 20;
 // A session that names more than is asked for is narrowed only after this time: somebody may come back.
 const NARROWING = 30_000;
-// Sessions are deleted when they are left. A browser that ends, or leaves its last page, often has no time for that: those expire
+// Sessions are deleted when they are left. A browser that ends, or that is killed, has no time for that: those expire
 // after so many seconds without a reader. A machine that slept for longer makes a new one at its cursor.
 const TTL = 300;
 // The store may be asked by way of a replica that lags a little (ms).
@@ -47,10 +51,13 @@ export class Subscriber {
   buffer = [];
   unread = 0;
   #out = [];
+  #due = 0;
+  #flushed = -Infinity;
+  #post;
   #credit = () => {};
 
   constructor(send, { subjects = null, types = null, start = {} }) {
-    this.send = (message) => send({ ...message, stats: this.stats });
+    this.#post = send;
     this.stats = null;
     this.subjects = subjects;
     this.types = types;
@@ -62,12 +69,32 @@ export class Subscriber {
     if (event.cursor && !follows(event.cursor, this.cursor)) return;
     this.cursor = event.cursor ?? this.cursor;
     this.unread += 1;
-    if (this.#out.push(event) === 1) queueMicrotask(() => this.flush());
+    const now = performance.now();
+    const waiting = this.#out.push(event);
+    if (waiting === 1) this.#plan(now);
+    // Timers of a hidden page come late.
+    else if (waiting >= HANDFUL || now >= this.#due) this.flush();
+  }
+
+  #plan(now) {
+    this.#due = now + GATHERED;
+    const wait = this.#flushed + GATHERED - now;
+    if (wait <= 0) queueMicrotask(() => this.flush());
+    else setTimeout(() => this.flush(), wait);
   }
 
   flush() {
-    if (this.#out.length && !this.gone) this.send({ say: "events", events: this.#out });
+    if (!this.#out.length) return;
+    const events = this.#out;
     this.#out = [];
+    this.#flushed = performance.now();
+    if (!this.gone) this.#post({ say: "events", events, stats: this.stats });
+  }
+
+  /** Says something, behind the events that came before it. */
+  send(message) {
+    this.flush();
+    this.#post({ ...message, stats: this.stats });
   }
 
   get full() {
@@ -233,10 +260,8 @@ export class Channel {
       if (control === "position" || control === "heartbeat") {
         if (each.joining || !this.#stream.cursor || each.cursor === this.#stream.cursor) continue;
         each.cursor = this.#stream.cursor;
-        each.flush();
         each.send({ say: "at", cursor: each.cursor });
       } else if (!each.refused) {
-        each.flush();
         each.send({ say: "notice", notice });
       }
     }

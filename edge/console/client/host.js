@@ -26,6 +26,7 @@ export class Host {
     if (!this.#ports.has(port)) {
       if (message.do === "leave" || message.do === "close") return;
       this.#ports.set(port, { post, subscriptions: new Map(), hidden: false, heard: 0, asked: new Set() });
+      this.#count();
       // After a long silence it was forgotten: its subscriptions are unknown here.
       if (message.do === "alive" || message.do === "ack") post({ say: "hello" });
     }
@@ -39,7 +40,7 @@ export class Host {
     else if (message.do === "tell") this.#told(tab, message);
     else if (message.do === "page") this.#page(tab, message);
     else if (message.do === "alive") post({ say: "alive" });
-    else if (message.do === "leave") this.#leave(port);
+    else if (message.do === "leave") this.#leave(port, message.last);
   }
 
   #open(tab, { id, key, way, rest, read, token }) {
@@ -120,11 +121,19 @@ export class Host {
     }
   }
 
-  #leave(port) {
+  /** `last`: the page was the only one, and has deleted its sessions. */
+  #leave(port, last = false) {
     const tab = this.#ports.get(port);
     if (!tab) return;
     this.#ports.delete(port);
     for (const id of [...tab.subscriptions.keys()]) this.#close(tab, id);
+    if (last && !this.#ports.size) this.end();
+    else this.#count();
+  }
+
+  /** Tells each tab how many there are: the last one deletes its sessions itself, for a worker ends with it. */
+  #count() {
+    for (const { post } of this.#ports.values()) post({ say: "tabs", count: this.#ports.size });
   }
 
   #sweep() {

@@ -48,6 +48,8 @@ export interface BoardOptions {
   silence?: number;
   backoff?: { base?: number; cap?: number };
   pauseHidden?: number;
+  /** What its sessions are called where sessions are listed. */
+  name?: string;
 }
 
 export interface Read {

@@ -11,7 +11,7 @@
  * behind the last event that was dealt with. All tabs of an origin share one connection.
  */
 
-import { ask, query, unique } from "./http.js";
+import { ask, query, sessionPath, unique } from "./http.js";
 import { join } from "./share.js";
 import { Subscription } from "./subscription.js";
 
@@ -50,6 +50,7 @@ export class Board {
   #host = null;
   #post = null;
   #open = new Map();
+  #given = null;
   #count = 0;
   #life = new AbortController();
 
@@ -121,13 +122,13 @@ export class Board {
 
   async #begin(subscription) {
     const { subjects, types, start, session, source } = subscription.read;
-    const token = await this.proof();
+    const token = (this.#given = await this.proof());
     if (!this.#open.has(subscription.id)) return;
     const { transport, silence, backoff, ticket } = this.#options;
     const transports = !transport || transport === "auto" ? ORDER : [transport].flat();
     const renewable = typeof this.#token === "function";
     const way = { base: this.base, session: this.#session, transports, silence, backoff, renewable, source, ticket: Boolean(ticket) };
-    const rest = { ...session };
+    const rest = { ...(this.#options.name && { name: this.#options.name }), ...session };
     // Who asks for the same may share: the rest of what is asked for, the way, and who asks.
     const key = JSON.stringify([way, rest, identity(token)]);
     const read = { subjects, types, start: subscription.cursor ? { cursor: subscription.cursor } : start };
@@ -163,8 +164,18 @@ export class Board {
   }
 
   #leave() {
+    if (this.#host?.last) this.#discard();
     this.#host?.close();
     this.#host = this.#post = null;
+  }
+
+  /** Deletes the sessions that this page reads by: a worker that ends with its last page has no time for that. */
+  #discard() {
+    if (this.#session) return;
+    const live = [...this.#open.values()].filter(({ state }) => state.phase === "live" && state.session);
+    for (const id of new Set(live.map(({ state }) => state.session))) {
+      ask(this.base, "DELETE", sessionPath(id), { token: this.#given, keepalive: true }).catch(() => {});
+    }
   }
 
   #return() {
@@ -251,8 +262,8 @@ export class Board {
 
 /** A subscription that has its board's methods, too: for a page that reads one thing. */
 export function connect(url, options = {}) {
-  const { token, ticket, transport, share, silence, backoff, pauseHidden, ...read } = options;
-  const board = new Board(url, { token, ticket, transport, share, silence, backoff, pauseHidden });
+  const { token, ticket, transport, share, silence, backoff, pauseHidden, name, ...read } = options;
+  const board = new Board(url, { token, ticket, transport, share, silence, backoff, pauseHidden, name });
   const subscription = board.subscribe(read);
   const end = subscription.close.bind(subscription);
   for (const name of ["get", "post", "publish", "store", "command", "ticket", "history", "frames", "subscribe"]) {

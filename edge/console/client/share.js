@@ -15,6 +15,9 @@ const withWorker = () => typeof SharedWorker !== "undefined";
 // In a page only: Node has both as well, and nobody to share with.
 const withLocks = () => typeof document !== "undefined" && typeof BroadcastChannel !== "undefined" && Boolean(navigator.locks);
 
+// The links of this page to the worker.
+const links = new Set();
+
 const HERE = import.meta.url;
 // Served as it is, and no part of a bundle.
 const AS_IT_IS = /^https?:.*\/share\.js(\?|$)/.test(HERE);
@@ -30,12 +33,22 @@ function open() {
 }
 
 /**
- * Returns `{post(message), close()}`. `ready` is called whenever there is a host that knows nothing of this page yet, and `hear`
- * with what it says. `how` is auto, worker, broadcast or none.
+ * Returns `{post(message), close(), last}`; `last` says whether this page is the only one of a worker, which ends with it. `ready` is
+ * called whenever there is a host that knows nothing of this page yet, and `hear` with what it says. `how` is auto, worker,
+ * broadcast or none.
  */
 export function join(how, ready, hear) {
   const ways = { worker: [byWorker], broadcast: [byBroadcast], none: [] }[how] ?? [byWorker, byBroadcast];
-  const link = { closed: false, post: () => {}, end: () => {}, close: null };
+  const link = {
+    closed: false,
+    // How many pages the worker has; 0 where there is none, or nothing was said yet.
+    tabs: 0,
+    post: () => {},
+    end: () => {},
+    get last() {
+      return link.tabs > 0 && link.tabs <= links.size;
+    },
+  };
   const next = (at) => {
     if (link.closed) return;
     const way = [...ways, alone][at];
@@ -43,7 +56,7 @@ export function join(how, ready, hear) {
   };
   link.close = () => {
     link.closed = true;
-    link.post({ do: "leave" });
+    link.post({ do: "leave", last: link.last });
     link.end();
     link.post = () => {};
   };
@@ -67,8 +80,16 @@ function byWorker(link, { ready, hear, failed }) {
     return failed();
   }
   const { port } = worker;
+  links.add(link);
   let silent = 0;
+  // What the worker says of the number of its pages comes too late for a page that is being left.
+  const part = () => {
+    links.delete(link);
+    link.tabs = 0;
+    for (const other of links) other.tabs -= 1;
+  };
   const give = () => {
+    part();
     clearTimeout(starting);
     clearInterval(living);
     port.onmessage = worker.onerror = null;
@@ -87,9 +108,11 @@ function byWorker(link, { ready, hear, failed }) {
     silent = 0;
     clearTimeout(starting);
     if (data.say === "hello") ready((message) => port.postMessage(message));
+    else if (data.say === "tabs") link.tabs = data.count;
     else if (data.say !== "alive") hear(data);
   };
   link.end = () => {
+    part();
     clearTimeout(starting);
     clearInterval(living);
     port.close();

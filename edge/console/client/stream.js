@@ -139,7 +139,7 @@ export class Stream {
         continue;
       }
       const aimed = this.#aimed;
-      const wait = await this.#turn(signal);
+      const wait = await this.#turn(aimed, signal);
       if (signal.aborted) return;
       if (aimed !== this.#aimed || this.#resting) continue;
       const retryAt = Number.isFinite(wait) ? Date.now() + wait : null;
@@ -149,7 +149,7 @@ export class Stream {
   }
 
   /** One attempt, from session to the end of the connection. Returns how long to wait, Infinity to stay away. */
-  async #turn(signal) {
+  async #turn(aimed, signal) {
     this.#set({ phase: "connecting", transport: null, retryAt: null });
     this.#farewell = null;
     let end = { reason: "" };
@@ -166,6 +166,11 @@ export class Stream {
       if (fault instanceof Refusal) return this.#refused(fault);
       // What is left is the network's: `fetch` says TypeError.
       end = { reason: "the server cannot be reached" };
+    }
+    // It was given up to read something else, or to rest: no failure, and no reason to tell.
+    if (aimed !== this.#aimed || this.#resting) {
+      this.#doubt = !end.ready;
+      return 0;
     }
     // A connection that has moved the cursor was no failure, however short it lived.
     if (before && before !== this.#cursor) this.#backoff.reset();

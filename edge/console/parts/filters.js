@@ -7,13 +7,14 @@ const TYPED = 300;
 
 /**
  * `fields` are `{ name, label, kind: "search" | "text" | "time" | "select" | "flag", options, placeholder, wide }`; `changed(values)` is
- * called when one was changed. Returns `{ element, values, set(values), field(name), flush() }`; an empty value is "". `flush` tells at once
- * what was typed just now: before something is done to what is shown.
+ * called when one was changed. Returns `{ element, values, set(values), field(name), flush() }`; an empty value is "". `values` are those
+ * that were told last, not what is being typed: they are what a list is filtered by. `flush` tells at once what was typed just now: before
+ * something is done to what is shown.
  */
 export function filterBar(fields, changed) {
   const inputs = new Map();
   let typing = null;
-  let told = null;
+  let told = {};
   const read = () => Object.fromEntries([...inputs].map(([name, input]) => [name, input.type === "checkbox" ? (input.checked ? "1" : "") : input.value.trim()]));
   const tell = () => {
     clearTimeout(typing);
@@ -21,8 +22,8 @@ export function filterBar(fields, changed) {
     // The place was left before the pause that ends typing.
     if (!element.isConnected) return;
     const values = read();
-    if (JSON.stringify(values) === told) return;
-    told = JSON.stringify(values);
+    if (JSON.stringify(values) === JSON.stringify(told)) return;
+    told = values;
     changed(values);
   };
   const later = () => {
@@ -32,15 +33,19 @@ export function filterBar(fields, changed) {
   const made = fields.map((field) => control(field, inputs, tell, later));
   const element = h("form.filters", { role: "search", onsubmit: (submit) => { submit.preventDefault(); tell(); } }, ...made);
   const set = (values) => {
+    const kept = {};
     for (const [name, input] of inputs) {
       const value = values[name] ?? "";
       if (input.type === "checkbox") input.checked = Boolean(value);
       else if (document.activeElement !== input || !typing) input.value = value;
+      // What is being typed stays, and is told when that has ended.
+      else kept[name] = value;
     }
-    told = JSON.stringify(read());
+    told = { ...read(), ...kept };
   };
+  told = read();
   const flush = () => typing && tell();
-  return { element, set, flush, field: (name) => inputs.get(name), get values() { return read(); } };
+  return { element, set, flush, field: (name) => inputs.get(name), get values() { return { ...told }; } };
 }
 
 function control(field, inputs, tell, later) {

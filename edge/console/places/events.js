@@ -1,19 +1,20 @@
 /** The place of the events: the whole stream that is kept, searched, filtered, compared, and live. */
 
 import { h, icon, say, show } from "../dom.js";
-import { number, short } from "../format.js";
+import { number } from "../format.js";
 import { query } from "../../client/http.js";
 import { sequenceOf } from "../../client/cursor.js";
 import { loading } from "../parts/states.js";
-import { absence } from "../views/absence.js";
 import { panel } from "../views/panel.js";
 import { eventBar } from "./events/bar.js";
 import { eventById } from "./events/chain.js";
 import { Chips } from "./events/chips.js";
 import { detailPanel } from "./events/detail.js";
 import { foot, listCurl } from "./events/foot.js";
+import { head } from "./events/head.js";
 import { RowList } from "./events/list.js";
 import { EventLog } from "./events/log.js";
+import { noEvents } from "./events/nothing.js";
 import { Pace } from "./events/pace.js";
 import { FIELDS, Filter } from "./events/query.js";
 
@@ -25,6 +26,7 @@ const WAITING = 5_000;
 const RESTING = 10_000;
 // What is asked of the server where this page cannot keep up: the newest of each key, in so many writes a second.
 const LESS = { conflate: true, max_rate: 5 };
+const SLOWED = "This page could not keep up, so it asked the server for less: the newest event of each key, five times a second.";
 const REFRESH = 500;
 
 class EventsView {
@@ -39,6 +41,7 @@ class EventsView {
   #less = false;
   #overrun = false;
   #frame = 0;
+  #stale = false;
   #fault = null;
   #unseen = 0;
   #marked = null;
@@ -55,8 +58,8 @@ class EventsView {
     const { signal } = this.#life;
     document.addEventListener("keydown", (press) => this.#key(press), { signal });
     document.addEventListener("visibilitychange", () => this.#look(), { signal });
-    this.#timer = setInterval(() => this.#tell(), REFRESH);
-    this.ends = [context.store.watch("events", () => this.#tell()), context.client.onState(({ phase }) => this.#connected(phase))];
+    this.#timer = setInterval(() => this.#tellSoon(), REFRESH);
+    this.ends = [context.store.watch("events", () => this.#tellSoon()), context.client.onState(({ phase }) => this.#connected(phase))];
     this.update(params);
     globalThis.callboard.events = this;
   }
@@ -66,16 +69,10 @@ class EventsView {
     this.element = h("div.hosted", {});
     const root = h("section.panel.stream", { id: "stream", "aria-labelledby": "stream-title" });
     const { badges, tools, body } = panel(root, "stream", "Events");
-    this.total = h("span.badge.quiet");
-    this.rate = h("span.rate.faint", { title: "Events a second, of those that this list asks for" });
-    this.hold = h("button.tool.wide", { type: "button", "aria-pressed": "false", title: "Press p to pause", onclick: () => this.pause(!this.#paused) });
-    this.empty = absence("stream", {
-      title: "No event has come yet",
-      explanation: "Publish one and see it arrive, here and at every other subscriber.",
-      command: `curl -X POST ${base}/events -H 'Content-Type: application/json' -d '{"subject":"agent.hello.progress","type":"progress","data":{"progress":0.5,"message":"Hello"}}'`,
-    });
-    badges.append(this.total, this.empty.badge);
-    tools.append(this.rate, this.hold);
+    this.head = head(() => this.pause(!this.#paused));
+    this.empty = noEvents(base);
+    badges.append(this.head.badge, this.empty.badge);
+    tools.append(...this.head.tools);
     this.bar = eventBar((values) => this.#refilter(values));
     this.chips = new Chips((type) => this.#toggle(type));
     this.foot = foot({ further: () => this.log.back(), jump: (sequence) => this.#jump(sequence), curl: () => listCurl(this.#context.client, this.log) });
@@ -84,7 +81,7 @@ class EventsView {
     this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => this.follow() }, icon("down"), this.caption);
     this.none = h("div.nothing", { hidden: true }, h("p", {}, "No event matches."), h("button.quiet", { type: "button", onclick: () => this.#go([], { demo: this.#filter.demo ? "1" : "" }) }, "Clear the filter"));
     this.wait = loading("events");
-    this.slowed = h("p.slowed", { role: "status", hidden: true }, icon("info"), h("span"), h("button.quiet", { type: "button", onclick: () => this.#more() }, "Ask for all"));
+    this.slowed = h("p.slowed", { role: "status", hidden: true }, icon("info"), h("span", {}, SLOWED), h("button.quiet", { type: "button", onclick: () => this.#more() }, "Ask for all"));
     this.detail = detailPanel({
       base,
       token: () => this.#context.client.token,
@@ -209,16 +206,26 @@ class EventsView {
       this.#overrun = true;
     }
     this.#pending.push(event);
+    this.#drawSoon();
+  }
+
+  #drawSoon() {
     this.#frame ||= requestAnimationFrame((now) => this.#drawFrame(now));
+  }
+
+  // Figures are written in a frame, before the rows: written between two they would be laid out on their own.
+  #tellSoon() {
+    this.#stale = true;
+    this.#drawSoon();
   }
 
   /** All that came since the last frame, in one go. */
   #drawFrame(now) {
     this.#frame = 0;
-    const began = performance.now();
-    const events = this.#pending;
-    this.#pending = [];
+    const events = this.#pending.splice(0);
+    if (this.#stale) this.#tell();
     if (this.#overrun) return this.#catchUp();
+    if (!events.length) return;
     if (this.#paused) {
       this.#held += events.filter((event) => this.#filter.takes(event)).length;
       if (this.#waiting.length < WAITING) this.#waiting.push(...events);
@@ -231,9 +238,8 @@ class EventsView {
       this.#unseen += added;
       this.rows.draw();
     }
-    const work = performance.now() - began;
     // By the next frame layout and painting have had their turn, and are counted too.
-    requestAnimationFrame((next) => this.pace.frame(next - now, work));
+    requestAnimationFrame((next) => this.pace.frame(next - now));
   }
 
   // More came than was kept: who follows goes on at the newest, anybody else by pages from where the list ends.
@@ -310,7 +316,7 @@ class EventsView {
       else this.#pending.unshift(...this.#waiting);
       this.#waiting = [];
       this.#held = 0;
-      this.#frame ||= requestAnimationFrame((now) => this.#drawFrame(now));
+      this.#drawSoon();
     }
     this.#tell();
   }
@@ -360,28 +366,23 @@ class EventsView {
   }
 
   #tell() {
+    this.#stale = false;
     const { log, rows } = this;
     const shown = log.entries.length;
-    this.hold.setAttribute("aria-pressed", String(this.#paused));
-    if (this.said !== this.#paused) this.hold.replaceChildren(icon(this.#paused ? "play" : "pause"), h("span", {}, this.#paused ? "Resume" : "Pause"));
-    this.said = this.#paused;
-    say(this.total, this.#paused ? `paused, ${number(this.#held)} waiting` : log.live ? `${number(shown)} here` : `${number(shown)} of the past`);
-    show(this.total, shown > 0 || this.#paused);
-    const rate = this.pace.rate(Date.now());
-    say(this.rate, log.live ? `${short(rate)}/s` : "");
+    this.head.tell({ paused: this.#paused, held: this.#held, count: shown, live: log.live, rate: this.pace.rate(Date.now()) });
     const bad = this.#fault?.status >= 400 && ![401, 403, 503].includes(this.#fault.status) ? this.#fault : null;
     this.bar.refuse(bad);
     show(this.slowed, this.#less);
-    say(this.slowed.children[1], "This page could not keep up, so it asked the server for less: the newest event of each key, five times a second.");
     this.chips.tell(this.#filter.types, shown);
     const loadingNow = (!this.wait.hidden && shown === 0) || log.busy.back;
     const situation = this.#context.store.situation("events");
     this.empty.tell(situation, shown === 0 && !loadingNow && !bad && (!this.#filter.narrows || Boolean(situation)));
-    show(this.none, shown === 0 && !loadingNow && !bad && this.#filter.narrows && !situation);
+    show(this.none, shown === 0 && !loadingNow && Boolean(bad || this.#filter.narrows) && !situation);
+    say(this.none.firstChild, bad ? "Nothing was read, because the server refuses the filter." : "No event matches.");
     show(rows.element, shown > 0);
     show(this.jump, (this.#unseen > 0 && !this.#stuck) || (!log.live && shown > 0) || (this.#paused && this.#held > 0));
     say(this.caption, log.live || this.#paused ? `${number(this.#paused ? this.#held : this.#unseen)} new` : "Go to now");
-    this.foot.tell(log, this.#stuck ? log.newest : (log.entries[rows.top]?.sequence ?? log.to));
+    this.foot.tell(log, this.#stuck ? log.newest : (log.entries[rows.top]?.sequence ?? log.to), Boolean(bad));
   }
 
   #toggle(type) {

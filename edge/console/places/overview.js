@@ -14,14 +14,17 @@ import { ofAlerts, ofCameras, ofDeadLetters, ofOctanes, ofReadiness, ofRuns, ofS
 // The samples come every ten seconds (ms).
 const EVERY = 10_000;
 const HOUR = 3_600_000;
+// A server that was started just now has its first two samples within 20 s; until then it is asked again after so long (ms).
+const SOON = 2_000;
 // The shortest stretch that a plot shows (ms).
 const LEAST = 300_000;
 const SHOWN = 8;
 const WEBHOOKS = 20;
 const WAYS = { websocket: "WebSocket", sse: "SSE", polling: "Polling", webhook: "Webhook" };
+const READERS = ["websocket", "sse", "polling"];
 const TONES = { websocket: "accent", sse: "ok", polling: "warn", webhook: "violet" };
 
-const byWay = (counts) => Object.entries(counts).filter(([, count]) => count).map(([way, count]) => `${count} ${WAYS[way] ?? way}`).join(", ") || "none";
+const byWay = (counts) => Object.entries(counts).filter(([, count]) => count).map(([way, count]) => `${count}\u00a0${WAYS[way] ?? way}`).join(", ") || "none";
 
 const running = ({ runs }) => [...runs.values()].filter((run) => !TERMINAL.has(run.status)).length;
 const TILES = [
@@ -101,6 +104,7 @@ class Overview {
   #context;
   #known = { readiness: null, stats: null, throughput: null, deadletters: null, webhooks: null };
   #timer;
+  #soon = null;
   #ends = [];
   #closed = false;
 
@@ -111,7 +115,7 @@ class Overview {
     this.facts = factList();
     this.stored = plot("Events in", { unit: "/s" });
     this.delivered = plot("Events out", { unit: "/s", series: Object.keys(WAYS).map((way) => ({ name: WAYS[way], tone: TONES[way] })) });
-    this.readers = plot("Readers", { series: ["websocket", "sse", "polling"].map((way) => ({ name: WAYS[way], tone: TONES[way] })) });
+    this.readers = plot("Readers", { series: READERS.map((way) => ({ name: WAYS[way], tone: TONES[way] })) });
     this.lag = plot("Lag of the slowest reader", { unit: " events", series: [{ name: "lag", tone: "warn" }] });
     this.plots = h("div.plots", { "aria-label": "The last hour" }, loading("the last hour"));
     const tiles = TILES.map((each) => tile(context, each));
@@ -128,6 +132,7 @@ class Overview {
   close() {
     this.#closed = true;
     clearInterval(this.#timer);
+    clearTimeout(this.#soon);
     for (const end of this.#ends) end();
   }
 
@@ -176,8 +181,12 @@ class Overview {
     const span = Math.min(HOUR, Math.max(LEAST, (times.at(-1) ?? 0) - (times[0] ?? 0)));
     this.stored.set(times, [samples.map((sample) => sample.stored)], span);
     this.delivered.set(times, Object.keys(WAYS).map((way) => samples.map((sample) => sample.delivered[way] ?? 0)), span);
-    this.readers.set(times, ["websocket", "sse", "polling"].map((way) => samples.map((sample) => sample.readers[way] ?? 0)), span);
-    this.lag.set(times, [samples.map((sample) => sample.lag)], span);
+    // Of these two the present is known as well, and said below the plots.
+    const { stats } = this.#known;
+    const readers = stats && READERS.reduce((sum, way) => sum + (stats.readers[way] ?? 0), 0);
+    this.readers.set(times, READERS.map((way) => samples.map((sample) => sample.readers[way] ?? 0)), span, readers);
+    this.lag.set(times, [samples.map((sample) => sample.lag)], span, stats && stats.lag_events);
+    if (times.length < 2) this.#soon ??= setTimeout(() => { this.#soon = null; this.#read(); }, SOON);
   }
 
   #judge() {
@@ -193,7 +202,7 @@ class Overview {
     this.facts.set("Events kept", kept ? `${short(kept.events)} · ${bytes(kept.bytes)}` : "–");
     this.facts.set("Sessions", stats ? byWay(stats.sessions_by_method) : "–");
     this.facts.set("Readers now", stats ? byWay(stats.readers) : "–");
-    this.facts.set("Lag", stats ? `${short(stats.lag_events)} events${stats.lag_events ? `, ${duration(stats.oldest_event_seconds)}` : ""}` : "–", "How far the slowest reader is behind the newest event");
+    this.facts.set("Lag", stats ? `${short(stats.lag_events)} ${stats.lag_events === 1 ? "event" : "events"}${stats.lag_events ? `, ${duration(stats.oldest_event_seconds)}` : ""}` : "–", "How far the slowest reader is behind the newest event");
     this.facts.set("Deliveries that failed", stats ? short(stats.events_failed) : "–");
     this.facts.set("Edges", stats ? `${stats.edges}, up ${duration(stats.uptime_seconds)}` : "–");
     this.facts.set("This page", `${WAYS[client.state.transport] ?? client.state.phase}, ${short(client.stats.events)} events, ${client.stats.gaps} gaps`);

@@ -1,7 +1,7 @@
 /** Draws a run as a row: its progress and its newest line, and, opened, its output and the button that stops it. */
 
 import { h, icon, meter, say, show } from "../dom.js";
-import { ago, duration, percent, short } from "../format.js";
+import { ago, duration, percent, short, took as tookFor } from "../format.js";
 import { plainText } from "../places/runs/ansi.js";
 import { TERMINAL } from "../store.js";
 import { badge, rebadge } from "./panel.js";
@@ -42,7 +42,10 @@ export function pictureOf(link) {
 /** One run's row; made once, then only updated. `href` is the address of its page. */
 export class RunRow {
   constructor(run, { open, stop, href }) {
-    this.name = h("span.name");
+    this.title = h("span");
+    // Several runs of one name are told apart by it.
+    this.id = h("code.id", { hidden: true }, run.run);
+    this.name = h("span.name", {}, this.title, this.id);
     this.status = badge("");
     this.part = h("span.part");
     this.said = h("span.said");
@@ -66,7 +69,8 @@ export class RunRow {
     this.run = run;
     const over = TERMINAL.has(run.status);
     const [word, tone] = wordOf(run.status);
-    say(this.name, run.name || run.run);
+    say(this.title, run.name || run.run);
+    show(this.id, Boolean(run.name) && run.name !== run.run);
     this.name.title = `${run.domain}.${run.run}`;
     rebadge(this.status, word, tone);
     say(this.part, over ? "" : percent(run.progress));
@@ -87,7 +91,7 @@ export class RunRow {
 
   #over(run, now) {
     const took = run.updated - run.started;
-    return [took >= 0 ? `took ${duration(took / 1000)}` : "", ago(run.updated, now)].filter(Boolean).join(" · ");
+    return [took >= 0 ? `took ${tookFor(took / 1000)}` : "", ago(run.updated, now)].filter(Boolean).join(" · ");
   }
 
   #picture(address) {

@@ -153,6 +153,10 @@ class RedriveAnswer(msgspec.Struct, kw_only=True):
     failed: Annotated[Count, Meta(description="Given up again by their actor; they stay, with the new reason.")]
     skipped: Count
     reasons: Annotated[dict[str, Count], Meta(description="Why dead letters failed or were skipped.")]
+    blocked: Annotated[
+        dict[str, Literal["endpoint_disabled", "breaker_open"]],
+        Meta(description="Sessions, ten at most, whose endpoints take nothing, and why."),
+    ]
     returned: Annotated[Count, Meta(description="Came back as dead letters while the redrive ran.")]
     created: Time
     started: MaybeTime

@@ -45,6 +45,10 @@ class RuleAnswer(msgspec.Struct, kw_only=True):
     in_force: Annotated[bool | None, Meta(description="Null where no alerts actor answers.")]
     rule: Annotated[dict[str, Any] | None, Meta(description="As it is in force.")]
     reason: Annotated[str | None, Meta(description="Why it is not in force.")] = None
+    disabled_by: Annotated[
+        Literal["switch", "text"] | None,
+        Meta(description="`switch`: POST …/disable; `text`: its text says `enabled: false`, which PUT changes."),
+    ] = None
     text: str | None = None
     created: Time | None = None
     updated: Time | None = None

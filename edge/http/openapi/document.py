@@ -144,7 +144,7 @@ class _Schemas:
     def components(self) -> dict[str, Any]:
         """All components, by name."""
         made = components(self._types)[1]
-        made["Problem"]["properties"]["code"] = {"enum": sorted(TITLES)}
+        made["Problem"]["properties"]["code"] = {"type": "string", "enum": sorted(TITLES)}
         for name in requested(self._bodies, made):
             made[name] = without_defaults(made[name])
         return dict(sorted(made.items()))
@@ -230,7 +230,7 @@ def _news(schemas: _Schemas) -> dict[str, Any]:
     event = {
         "type": "object",
         "properties": {
-            "event_type": {"enum": [*DELIVERY_KINDS, *ENDPOINT_KINDS]},
+            "event_type": {"type": "string", "enum": [*DELIVERY_KINDS, *ENDPOINT_KINDS]},
             "subject": {"type": "string", "description": "`system.webhook.` and the type."},
             "data": schemas.of(WebhookNews),
         },

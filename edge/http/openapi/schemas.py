@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+_JSON_TYPES = {str: "string", int: "integer", bool: "boolean", type(None): "null"}
 _TEMPLATE = "#/components/schemas/{name}"
 
 
@@ -79,7 +80,25 @@ def _tidy(schema: Any, names: Mapping[str, str]) -> Any:
     if made.get("type") == "array" and "prefixItems" not in made:
         # A generator of Python refuses an array that does not say of what.
         made.setdefault("items", {})
-    return made
+    if "enum" in made:
+        made.setdefault("type", _type_of(made["enum"]))
+    return _or_null(made)
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Says in `type` that one type or null is allowed: Scalar warns of the same as an `anyOf`."""
+    others = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(others) != 1 or len(schema["anyOf"]) != 2 or not isinstance(others[0].get("type"), str):
+        return schema
+    outer = {name: value for name, value in schema.items() if name != "anyOf"}
+    made = {**others[0], **outer, "type": [others[0]["type"], "null"]}
+    return {**made, "enum": [*made["enum"], None]} if "enum" in made else made
+
+
+def _type_of(values: Iterable[Any]) -> str | list[str]:
+    """The JSON type of the values of an enumeration; without it, Scalar warns of the schema."""
+    kinds = sorted({_JSON_TYPES[type(value)] for value in values})
+    return kinds[0] if len(kinds) == 1 else kinds
 
 
 def requested(bodies: Iterable[Any], schemas: Mapping[str, Any]) -> set[str]:

@@ -279,11 +279,12 @@ async def test_a_server_that_dies_ends_the_stream():
         await client.__aenter__()
         notices = CallbackStream(client, unseen).notices()
         await anext(notices)
-        waiting = asyncio.ensure_future(anext(notices))
         await eventually(lambda: octane.listeners)
 
+    # The end of the stream may be seen before the end of the connection; it is opened once more then.
     with pytest.raises(Disconnected):
-        await waiting
+        async for _ in notices:
+            pass
     await client.__aexit__(None, None, None)
 
 

@@ -48,8 +48,9 @@ async def shown(tab: Tab, view: str) -> dict[str, Any]:  # noqa: F811
 async def until(tab: Tab, view: str, kind: str) -> dict[str, Any]:  # noqa: F811
     """Goes to a view's place and waits until it says why it shows nothing; "" for nothing there."""
     await visit(tab, view)
-    await tab.until(f"(id) => ({SHOWN})(id).text && ({SHOWN})(id).kind === '{kind}'", view)
-    return await shown(tab, view)
+    there = f"(id) => {{ const said = ({SHOWN})(id); return said.text && said.kind === '{kind}' && said; }}"
+    found: dict[str, Any] = await tab.until(there, view)
+    return found
 
 
 def unlike_nothing(said: dict[str, Any], view: str) -> None:

@@ -77,6 +77,32 @@ async def test_node_reads_by_each_transport_on_one_cursor_publishes_and_ends(
     assert first["published"]["events"][0]["cursor"]
 
 
+GATHERED = """
+const { Subscriber } = await import(process.argv[2]);
+
+const said = [];
+const reader = new Subscriber((message) => said.push(message), {});
+for (let n = 0; n < 1000; n += 1) {
+  reader.give({ n });
+  await null;
+}
+reader.send({ say: "at" });
+const sizes = said.map(({ events }) => events?.length ?? "at");
+console.log(JSON.stringify([sizes, said.flatMap(({ events }) => (events ?? []).map(({ n }) => n))]));
+"""
+
+
+async def test_events_that_come_close_together_reach_a_page_in_order_and_in_a_few_messages(package: Path) -> None:
+    sizes, seen = await run(package, (CLIENT / "channel.js").as_uri(), text=GATHERED)
+
+    # The first goes at once; what is said besides comes behind the events before it.
+    assert sizes[0] == 1 and sizes[-1] == "at"
+    assert max(sizes[:-1]) <= 100
+    # One for every 8 ms that these took, on a slow machine.
+    assert len(sizes) < 500
+    assert seen == list(range(1_000))
+
+
 DELETED = """
 import { connect } from "callboard-client";
 
@@ -95,6 +121,39 @@ async def test_a_loop_over_a_session_that_somebody_deletes_says_so(
     told = await run(package, edge.url, entity, text=DELETED)
 
     assert told == ["Refusal", "session_deleted"]
+
+
+AIMED = """
+import { connect } from "callboard-client";
+
+const [, , url, entity] = process.argv;
+const board = connect(url, { subjects: [`job.${entity}.>`] });
+const states = [];
+const live = (session) =>
+  new Promise((resolve) => {
+    const end = board.onState((state) => {
+      if (state.phase !== "live" || state.session === session) return;
+      end();
+      resolve(state.session);
+    });
+  });
+const first = await live();
+board.onState(({ phase, reason }) => states.push([phase, reason]));
+const more = board.subscribe({ subjects: [`agent.${entity}.>`] });
+await live(first);
+more.close();
+board.close();
+console.log(JSON.stringify(states));
+"""
+
+
+async def test_a_client_that_reads_more_from_now_on_tells_of_no_failure(
+    edge: RunningEdge, entity: str, package: Path
+) -> None:
+    states = await run(package, edge.url, entity, text=AIMED)
+
+    assert ["connecting", ""] in states and ["live", ""] in states
+    assert {reason for _, reason in states} == {""}, states
 
 
 REFUSED = """

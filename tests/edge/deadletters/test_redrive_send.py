@@ -51,7 +51,8 @@ async def test_a_letter_of_a_blocked_endpoint_is_skipped_unless_forced(
     forced = await process.ended((await process.start(force=True)).id)
 
     assert (skipped.reasons, skipped.sent) == ({reason: 1}, 0)
-    assert (forced.reasons, forced.sent) == ({}, 1)
+    assert skipped.describe()["blocked"] == {session: reason}
+    assert (forced.reasons, forced.blocked, forced.sent) == ({}, {}, 1)
 
 
 async def test_a_letter_that_came_back_five_times_needs_force(process: Process) -> None:

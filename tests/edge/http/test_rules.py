@@ -102,6 +102,33 @@ async def test_versions_are_kept_a_stale_one_is_refused_and_a_disabled_rule_is_s
 
 
 @pytest.mark.usefixtures("alerting")
+async def test_a_rule_that_is_disabled_says_by_what_and_how_it_is_enabled(edge: RunningEdge, entity: str) -> None:
+    path = f"/rules/{entity}"
+    made = (await edge.http.post("/rules", json=rule(entity, enabled=False))).json()
+
+    shown = await eventually(lambda: _disabled_by_text(edge, path))
+    (listed,) = [each for each in (await edge.http.get("/rules")).json()["rules"] if each["name"] == entity]
+    assert (made["disabled_by"], made["in_force"], listed["disabled_by"]) == ("text", False, "text")
+    assert shown["enabled"] and "`enabled: false` in its text" in shown["reason"]
+
+    assert (await edge.http.put(path, json=rule(entity))).json()["disabled_by"] is None
+    await eventually(lambda: in_force(edge, entity))
+    assert (await edge.http.post(f"{path}/disable")).json()["disabled_by"] == "switch"
+    await eventually(lambda: _out_of_force(edge, entity))
+    shown = (await edge.http.get(path)).json()
+    assert shown["disabled_by"] == "switch" and f"POST {path}/enable" in shown["reason"]
+
+
+async def _disabled_by_text(edge: RunningEdge, path: str) -> dict[str, Any] | None:
+    found: dict[str, Any] = (await edge.http.get(path)).json()
+    return found if found["disabled_by"] == "text" else None
+
+
+async def _out_of_force(edge: RunningEdge, name: str) -> bool:
+    return not await in_force(edge, name)
+
+
+@pytest.mark.usefixtures("alerting")
 async def test_rules_of_the_file_are_listed_and_cannot_be_changed(edge: RunningEdge, entity: str) -> None:
     await edge.http.post("/rules", json=rule(entity))
     await eventually(lambda: in_force(edge, entity))

@@ -16,15 +16,18 @@ def task(begin: int, cost: int, thread: int = 1) -> dict[str, Any]:
     return {"name": "RunTask", "ph": "X", "pid": 1, "tid": thread, "ts": begin, "dur": 2 * cost, "tdur": cost}
 
 
-def frame(begin: int, thread: int = 1) -> dict[str, Any]:
-    return {"name": "AnimationFrame", "ph": "b", "pid": 1, "tid": thread, "ts": begin}
+def commit(begin: int, thread: int = 1) -> dict[str, Any]:
+    return {"name": "Commit", "ph": "X", "pid": 1, "tid": thread, "ts": begin, "dur": 100}
 
 
-def test_a_frame_has_the_cpu_time_of_the_tasks_that_end_before_the_next_one() -> None:
-    own = [frame(10_000), task(9_500, 3_000), task(18_000, 500), frame(26_000), task(25_900, 1_000), frame(42_000)]
-    others = [frame(11_000, 2), task(12_000, 9_000, 2), task(1_000, 1_000)]
+def test_a_frame_has_the_cpu_time_of_the_tasks_since_the_one_that_drew_the_frame_before() -> None:
+    first = [task(1_000, 1_000), commit(2_500)]
+    second = [task(4_000, 500), task(9_500, 3_000), commit(14_000)]
+    third = [task(25_900, 1_000), commit(26_000)]
+    begun = [task(42_000, 500)]
+    others = [commit(11_000, 2), task(12_000, 9_000, 2)]
 
-    assert frame_work([*others, *own]) == [3.5, 1.0]
+    assert frame_work([*others, *first, *second, *third, *begun]) == [3.5, 1.0]
     with pytest.raises(BenchError, match="no frame"):
         frame_work([task(0, 10)])
 

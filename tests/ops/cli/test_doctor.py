@@ -8,6 +8,7 @@ from pathlib import Path
 from ops.cli.checks.findings import FAIL, OK, WARN
 from router.nats.embedded import free_port
 from tests.ops.command import callboard, doctor_findings, up
+from tests.waiting import eventually
 
 
 def test_where_nothing_runs_it_says_what_to_start(tmp_path: Path) -> None:
@@ -29,11 +30,19 @@ def test_where_nothing_runs_it_says_what_to_start(tmp_path: Path) -> None:
 
 
 async def test_where_all_runs_it_finds_nothing_to_mend(tmp_path: Path) -> None:
-    async with up(tmp_path):
-        done = await asyncio.to_thread(callboard, "doctor", "--json", "--data-dir", str(tmp_path))
+    def examined() -> dict[str, dict[str, str]]:
+        done = callboard("doctor", "--json", "--data-dir", str(tmp_path))
+        assert done.returncode == 0, done.stdout
+        return doctor_findings(done.stdout)
 
-    assert done.returncode == 0, done.stdout
-    found = doctor_findings(done.stdout)
+    async def found_well() -> dict[str, dict[str, str]] | None:
+        found = await asyncio.to_thread(examined)
+        # A machine that is too busy to bring callbacks in time looks like one where another client takes them.
+        return found if found["octane main"]["verdict"] == OK else None
+
+    async with up(tmp_path):
+        found = await eventually(found_well)
+
     for check in (
         "nats",
         "streams",

@@ -1,6 +1,6 @@
 /** Shows one command of an actor: what it does, a form for its arguments, and what the actor answered. */
 
-import { h, icon } from "../../dom.js";
+import { h, icon, worded } from "../../dom.js";
 import { milliseconds } from "../../format.js";
 import { jsonView } from "../../parts/json.js";
 import { kindOf, sentence } from "../../parts/states.js";
@@ -24,7 +24,7 @@ function refusal(fault, address) {
 export function commandCard(context, { actor, instance, name, about = "", schema = null }, { granted = true, opened = () => {} } = {}) {
   const address = `${actor}.${instance}.${name}`;
   const element = h("details.command-card", { dataset: { command: name } },
-    h("summary", {}, icon("chevron"), h("code", {}, name), h("span.about", {}, granted ? about : `needs the right to command ${address}`), granted ? null : icon("lock")));
+    h("summary", {}, icon("chevron"), h("code", {}, name), h("span.about", {}, granted ? worded(about) : `needs the right to command ${address}`), granted ? null : icon("lock")));
   if (!granted) {
     element.classList.add("withheld");
     element.append(h("p.faint.inside", {}, `Your token may not give this command. It needs the right to command ${address}, or a wider one.`));

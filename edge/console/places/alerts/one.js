@@ -95,7 +95,9 @@ export function one(context, { path: [id] }) {
     say(parts.message, String(found.message ?? ""));
     show(parts.message, Boolean(found.message));
     const held = document.activeElement?.dataset?.action;
-    const doing = buttons(known);
+    const book = (found.actions ?? []).find((each) => RUNBOOK.test(String(each?.label)) && target(each?.url)) ?? (target(found.labels?.runbook_url) && { label: "Open the runbook", url: found.labels.runbook_url });
+    // The runbook has a card of its own.
+    const doing = buttons({ ...known, actions: (known.actions ?? []).filter((each) => each?.label !== book?.label || each?.url !== book?.url) });
     parts.actions.replaceChildren(doing ?? h("p.faint", {}, "It is resolved: nothing is left to do. It fires anew as soon as its rule matches again."));
     if (held) parts.actions.querySelector(`[data-action="${held}"]`)?.focus();
     show(comment, Boolean(doing));
@@ -112,7 +114,6 @@ export function one(context, { path: [id] }) {
       ...fact("Category", found.category),
       ...fact("Key", found.key !== found.entity && found.key),
       ...fact("Told to", found.audience?.length ? found.audience.join(", ") : "all who may read it"));
-    const book = (found.actions ?? []).find((each) => RUNBOOK.test(String(each?.label)) && target(each?.url)) ?? (target(found.labels?.runbook_url) && { label: "Open the runbook", url: found.labels.runbook_url });
     parts.runbook.replaceChildren(book
       ? outward(book.url, String(book.label))
       : h("p.faint", {}, "Its rule names none. Give the rule an action with a label such as “Runbook” and a url, and it stands here."));

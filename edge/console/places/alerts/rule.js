@@ -22,7 +22,7 @@ actions:
   - {label: Runbook, url: "https://example.com/runbooks/hot"}
 `;
 
-// Between two looks at a rule that is not in force: just changed, or for longer (ms).
+// Between two looks at a rule: just changed and not in force yet, or else, since others change it as well (ms).
 const SOON = 1_000;
 const LATER = 10_000;
 
@@ -45,6 +45,16 @@ function readable(text) {
   } catch {
     return text;
   }
+}
+
+const of = (rule) => rule?.source === "file";
+
+/** What is said above a rule's text: where it stands, how to enable it, why it is not in force, or its version. */
+function noteOf(rule, now) {
+  if (of(rule)) return "It stands in the rules file of the alerts actor and is changed there, not here. Its text can be tried, and saved under another name by “New rule”.";
+  if (rule.disabled_by === "text") return "It is disabled by “enabled: false” in its text. Remove that and save to enable it.";
+  if (rule.disabled_by) return "It is disabled. Press Enable, and it is in force within a second.";
+  return rule.reason && !settling(rule, now) ? sentence(rule.reason) : `Version ${rule.version}${rule.by ? `, by ${rule.by}` : ""}.`;
 }
 
 /** Trying all the rules that are in force, without a text. */
@@ -84,10 +94,11 @@ export function rule(context, { path: [, name = ""] }) {
   let was = "";
   // The version that the text in the editor is of: a change names it, so that nobody's newer one is overwritten.
   let base = null;
+  // The versions that are listed, so that a look that finds nothing new leaves their buttons as they are.
+  let listed = "";
   let timer = null;
   let closed = false;
 
-  const of = (file) => file?.source === "file";
   const tell = () => {
     save.disabled = editor.valid !== true || of(stored) || (!anew && editor.text === was);
     save.title = of(stored) ? "It stands in the rules file" : editor.valid === false ? "Mend the mistakes first" : "";
@@ -98,11 +109,11 @@ export function rule(context, { path: [, name = ""] }) {
     const text = healthBadge(found, context.now());
     rebadge(health, text.textContent, text.className.replace("badge ", ""));
     show(health, true);
-    say(note, of(found)
-      ? "It stands in the rules file of the alerts actor and is changed there, not here. Its text can be tried, and saved under another name by “New rule”."
-      : found.reason && !settling(found, context.now()) ? sentence(found.reason) : `Version ${found.version}${found.by ? `, by ${found.by}` : ""}.`);
+    say(note, noteOf(found, context.now()));
     say(toggle.firstElementChild, found.enabled ? "Disable" : "Enable");
     for (const each of [toggle, discard, save]) show(each, !of(found));
+    // Its text disables it, so that no button can enable it.
+    if (found.disabled_by === "text") show(toggle, false);
     show(whole, true);
     outside.replaceChildren();
   };
@@ -117,6 +128,9 @@ export function rule(context, { path: [, name = ""] }) {
   const readVersions = async () => {
     if (of(stored)) return;
     const answer = await client.get(`${path}/versions`).catch(() => ({ versions: [] }));
+    const now = JSON.stringify([answer.versions.map(({ version }) => version), editor.text]);
+    if (now === listed) return;
+    listed = now;
     versions.replaceChildren(...answer.versions.map(({ version, at, by, text, enabled }) => h("li.quiet", {},
       h("div", {}, h("p", {}, h("strong", {}, `Version ${version}`), by && ` by ${by}`, !enabled && " · disabled"), time(at)),
       h("button.quiet", { type: "button", disabled: readable(text) === editor.text, onclick: () => load(readable(text)) }, h("span", {}, "Load into the editor")))));
@@ -143,12 +157,17 @@ export function rule(context, { path: [, name = ""] }) {
         show(again, false);
       }
       draw(found);
-      // What was changed a moment ago is in force within a second or two; what is not may be, once somebody mends the rules file.
+      // What was changed a moment ago is in force within a second or two.
       clearTimeout(timer);
-      if (found.enabled && !found.in_force) timer = setTimeout(look, settling(found, context.now()) ? SOON : LATER);
+      timer = setTimeout(look, settling(found, context.now()) ? SOON : LATER);
       await readVersions();
     } catch (problem) {
-      if (stored) return;
+      if (closed) return;
+      if (stored) {
+        if (problem.status === 404) say(note, "Somebody has deleted it. Its text is still here, to be created anew by “New rule”.");
+        else timer = setTimeout(look, LATER);
+        return;
+      }
       outside.replaceChildren(faulty(problem, problem.status === 404 ? `rule ${name}` : "the rule", { right: "operate", again: () => read() }));
     }
   };
@@ -168,7 +187,7 @@ export function rule(context, { path: [, name = ""] }) {
       base = found.version;
       toast(anew ? `The rule ${found.name} is in force within a second.` : `Saved as version ${found.version}; in force within a second.`);
       if (anew) return navigate(addressOf("alerts", ["rules", found.name]), { replace: true });
-      draw({ ...found, in_force: found.in_force ?? true });
+      draw({ ...found, in_force: found.in_force ?? !found.disabled_by });
       readVersions();
       // What is in force is told a moment later.
       timer = setTimeout(look, 1_500);

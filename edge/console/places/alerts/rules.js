@@ -3,6 +3,7 @@
 import { h, icon, show } from "../../dom.js";
 import { moment } from "../../format.js";
 import { filterBar } from "../../parts/filters.js";
+import { poll } from "../../parts/poll.js";
 import { faulty, loading, nothing } from "../../parts/states.js";
 import { table } from "../../parts/table.js";
 import { time } from "../../parts/time.js";
@@ -14,24 +15,30 @@ import { tabs } from "./tabs.js";
 // The server's largest page, and as many as are listed.
 const PAGE = 1_000;
 
+// Between two looks at the rules, which others change as well (ms).
+const LOOK = 5_000;
+
 // The alerts actor reads a rule that was changed within a second; a busy one needs longer (ms).
 const SETTLES = 15_000;
 
 /** Whether a rule was changed so recently that the alerts actor may not have read it yet; `now` in ms. */
-export const settling = ({ enabled, in_force: inForce, updated }, now) => enabled && inForce === false && now - moment(updated) < SETTLES;
+export const settling = ({ disabled_by: disabled, in_force: inForce, updated }, now) => !disabled && inForce === false && now - moment(updated) < SETTLES;
 
 /** A rule's health as a badge: in force, about to be, disabled, not in force, or not known. */
 export function healthBadge(rule, now = Date.now()) {
-  const { enabled, in_force: inForce, reason } = rule;
+  const { disabled_by: disabled, in_force: inForce, reason } = rule;
   if (inForce) return badge("in force", "ok");
-  if (!enabled) return badge("disabled", "quiet", reason);
+  if (disabled) return badge("disabled", "quiet", reason);
   if (settling(rule, now)) return badge("takes effect", "info", "The alerts actor reads it within a second or two.");
   return inForce === null ? badge("not known", "warn", "No alerts actor answers.") : badge("not in force", "bad", reason);
 }
 
+/** What the filter calls a rule's health. */
+const standing = ({ disabled_by: disabled, in_force: inForce }) => (inForce ? "in_force" : disabled ? "disabled" : "not");
+
 const COLUMNS = [
   { name: "name", title: "Rule", cell: ({ name }) => name, sort: ({ name }) => name },
-  { name: "health", title: "Health", cell: (rule) => healthBadge(rule), sort: ({ in_force: inForce, enabled }) => (inForce ? 2 : enabled ? 0 : 1) },
+  { name: "health", title: "Health", cell: (rule) => healthBadge(rule), sort: ({ in_force: inForce, disabled_by: disabled }) => (inForce ? 2 : disabled ? 1 : 0) },
   { name: "severity", title: "Severity", cell: ({ rule }) => (rule ? badge(rule.severity, (SEVERITIES[rule.severity] ?? SEVERITIES.info)[0]) : "–"), sort: ({ rule }) => rule?.severity ?? "" },
   { name: "source", title: "From", cell: ({ source }) => (source === "file" ? "rules file" : "API"), sort: ({ source }) => source, narrow: true },
   { name: "events", title: "Events", cell: ({ rule }) => (rule?.subjects ?? []).join(", ") || "–", narrow: true },
@@ -61,9 +68,11 @@ export function rules(context, params) {
   const rows = table({ label: "Rules", columns: COLUMNS, key: ({ name, source }) => `${source} ${name}`, href: ({ name }) => addressOf("alerts", ["rules", name]) });
   const state = h("div", {}, loading("the rules"));
   let known = [];
+  // The fault that is shown: drawn anew only where it changes, so that a click on its button is not lost.
+  let told = null;
   const filters = filterBar([
     { name: "q", label: "Find a rule", kind: "search", wide: true },
-    { name: "health", label: "Health", kind: "select", options: [["", "Every health"], ["in_force", "In force"], ["not", "Not in force"]] },
+    { name: "health", label: "Health", kind: "select", options: [["", "Every health"], ["in_force", "In force"], ["not", "Not in force"], ["disabled", "Disabled"]] },
   ], (values) => {
     context.mark(["rules"], values);
     draw();
@@ -71,10 +80,10 @@ export function rules(context, params) {
   filters.set(Object.fromEntries(params.query));
   const draw = () => {
     const { q, health } = filters.values;
-    const shown = known.filter((each) => (!health || Boolean(each.in_force) === (health === "in_force"))
+    const shown = known.filter((each) => (!health || health === standing(each))
       && `${each.name} ${each.text ?? ""} ${JSON.stringify(each.rule ?? {})}`.toLowerCase().includes(q.toLowerCase()));
     rows.set(shown);
-    const bad = known.filter((each) => !each.in_force && each.enabled && !settling(each, context.now())).length;
+    const bad = known.filter((each) => !each.in_force && !each.disabled_by && !settling(each, context.now())).length;
     rebadge(count, bad ? `${bad} not in force` : `${known.filter((each) => each.in_force).length} in force`, bad ? "bad" : "ok");
     show(count, known.length > 0);
     state.replaceChildren(...(shown.length ? [] : [known.length
@@ -84,21 +93,26 @@ export function rules(context, params) {
   const read = async () => {
     try {
       const answer = await client.get(`/rules?limit=${PAGE}`);
-      known = answer.rules;
+      [known, told] = [answer.rules, null];
       const away = answer.file === null ? h("div.outcome.warn", { role: "status" }, icon("alert"), h("div", {}, h("strong", {}, "No alerts actor answers"), h("p", {}, "Rules of its file are missing here, and no alert is raised. Start it: callboard actor alerts."))) : null;
       note.replaceChildren(...[away ?? fileNote(answer.file)].filter(Boolean));
       draw();
     } catch (fault) {
       if (known.length && !fault.status) return;
+      known = [];
+      if (told === (told = `${fault.status} ${fault.message}`)) return;
       rows.set([]);
       state.replaceChildren(faulty(fault, "the rules", { right: "operate", again: read }));
     }
   };
-  const end = client.onState(({ phase }) => phase === "live" && read());
-  read();
+  const polling = poll(read, LOOK);
+  const end = client.onState(({ phase }) => phase === "live" && polling.again());
   return {
     element: h("section.page.alert-place", { id: "alerts" }, head.element, tabs(context, "rules"), note, filters.element, rows.element, state),
     title: "Rules",
-    close: () => end?.(),
+    close() {
+      end?.();
+      polling.stop();
+    },
   };
 }

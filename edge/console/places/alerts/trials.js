@@ -45,7 +45,7 @@ function report({ events, alerts, late, faults, by_rule: byRule, fired }) {
       ...[["Events read", events], ["Alerts", alerts], ["Events too late", late], ["Faults of rules", faults]].map(([name, value]) => h("div.tile", {}, h("span.name", {}, name), h("span.value", {}, number(value))))),
     rows.element,
     fired.length > SHOWN ? h("p.faint", {}, `The first ${SHOWN} of ${number(alerts)} are shown.`) : null,
-    silent.length > 0 && silent.length < 20 && Object.keys(byRule).length > 1 ? h("p.faint", {}, `Nothing of ${silent.join(", ")}.`) : null,
+    silent.length > 0 && silent.length < 20 && Object.keys(byRule).length > 1 ? h("p.faint", {}, `No alert of ${silent.join(", ")}.`) : null,
   ].filter(Boolean);
 }
 

@@ -1,7 +1,7 @@
 /** Shows one dead letter: why it was given up and what to do, its attempts, and the event. */
 
 import { h, icon, show } from "../../dom.js";
-import { bytes, moment, number } from "../../format.js";
+import { bytes, duration, milliseconds, moment, number } from "../../format.js";
 import { confirm } from "../../parts/dialog.js";
 import { jsonView } from "../../parts/json.js";
 import { faulty, loading, sentence } from "../../parts/states.js";
@@ -21,6 +21,7 @@ const has = (name) => PLACES.some((place) => place.name === name);
 export class Letter {
   #context;
   #id;
+  #session = null;
   #closed = false;
 
   constructor(context, id) {
@@ -53,6 +54,7 @@ export class Letter {
   #draw(letter) {
     if (this.#closed) return;
     const { title, text, advice } = explained(letter.reason);
+    this.#session = letter.origin === "webhook" ? letter.name : null;
     for (const each of [this.again, this.erase]) show(each, true);
     this.head.badges.replaceChildren(badge(ORIGINS[letter.origin] ?? letter.origin, "quiet"), letter.redrives ? badge(`sent again ${letter.redrives}×`, "warn") : "");
     const why = h("section.card.why-card", { "aria-label": "Why" },
@@ -68,12 +70,12 @@ export class Letter {
       [letter.origin === "webhook" ? "Session" : letter.origin === "actor" ? "Actor" : "Stream", owner ? h("a", { href: addressOf(...owner) }, letter.name) : letter.name],
       ["Destination", letter.destination], ["Attempts", number(letter.attempts)],
       ["First attempt", letter.first && time(letter.first)], ["Last attempt", letter.last && time(letter.last)],
-      ["Given up", time(letter.buried)], ["Sent again", letter.redrives ? `${letter.redrives} times, without success` : "not yet"],
+      ["Given up", time(letter.buried)], ["Sent again", letter.redrives ? `${letter.redrives === 1 ? "once" : `${number(letter.redrives)} times`}, without success` : "not yet"],
       ["Reported by", letter.source !== letter.name && letter.source], ["Size", bytes(letter.bytes)],
       ["Stored at", `${letter.from.stream} ${number(letter.from.sequence)}`],
     ];
     const took = moment(letter.last) - moment(letter.first);
-    if (took > 0) rows.splice(5, 0, ["Tried for", `${number(took / 1000, took < 10_000 ? 1 : 0)} s`]);
+    if (took > 0) rows.splice(5, 0, ["Tried for", took < 10_000 ? milliseconds(took) : duration(took / 1000)]);
     return h("section.card.facts-card", { "aria-label": "Attempts" }, h("h3", {}, "Attempts"), h("dl.figures-list", {}, ...rows.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
   }
 
@@ -90,7 +92,7 @@ export class Letter {
 
   async #redrive() {
     const { client, toast, addressOf, navigate } = this.#context;
-    let job = await redriveDialog(this.#context, { what: `Dead letter ${this.#id}`, order: { id: Number(this.#id) } });
+    let job = await redriveDialog(this.#context, { what: `Dead letter ${this.#id}`, order: { id: Number(this.#id) }, session: this.#session });
     if (!job) return;
     try {
       while (job.state === "running" && !this.#closed) {

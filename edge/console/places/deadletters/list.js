@@ -1,6 +1,6 @@
 /** Lists dead letters: counts by reason, filters, pages by cursor, a selection, and what can be done with them. */
 
-import { h, icon, say, show } from "../../dom.js";
+import { dotted, h, icon, say, show } from "../../dom.js";
 import { number } from "../../format.js";
 import { filterBar } from "../../parts/filters.js";
 import { SPANS, spanQuery } from "../../parts/span.js";
@@ -25,7 +25,7 @@ const FIELDS = [
   { name: "text", label: "Search in events, details and destinations", placeholder: "Search …", kind: "search", wide: true },
   { name: "origin", label: "Given up by", kind: "select", options: [["", "From anywhere"], ["webhook", "Webhooks"], ["actor", "Actors"], ["ingest", "Intake"]] },
   { name: "name", label: "Session or actor" },
-  { name: "subject", label: "Subject, such as job.>" },
+  { name: "subject", label: "Subject, such as job.>", placeholder: "Subject (job.>)" },
   { name: "event", label: "Event id" },
   { name: "span", label: "Given up when", kind: "select", options: SPANS },
 ];
@@ -57,7 +57,7 @@ export class LetterList {
     this.counts = counts((reason) => this.#toggle(reason));
     this.head.badges.append(this.counts.total);
     this.bar = filterBar(FIELDS, (values) => this.#narrow({ ...this.#filter, ...values }));
-    this.jobs = jobList((job) => this.#cancel(job));
+    this.jobs = jobList(context.addressOf, (job) => this.#cancel(job));
     this.whole = h("input", { type: "checkbox", "aria-label": "Select all on this page", onchange: () => this.#selectPage(this.whole.checked) });
     this.table = table({ label: "Dead letters", key: ({ id }) => id, columns: this.#columns() });
     this.state = h("div", {}, loading("the dead letters"));
@@ -169,7 +169,7 @@ export class LetterList {
     return [
       { name: "select", title: this.whole, cell: (letter) => this.#box(letter) },
       { name: "reason", title: "Reason", cell: (letter) => h("a.row-link", { href: this.#context.addressOf("deadletters", [letter.id]), tabindex: -1, title: letter.detail || null }, explained(letter.reason).title) },
-      { name: "event", title: "Event", cell: (letter) => h("span.subject", { title: letter.event_id ?? "" }, letter.from.subject) },
+      { name: "event", title: "Event", cell: (letter) => h("span.subject", { title: letter.event_id ?? "" }, dotted(letter.from.subject)) },
       { name: "to", title: "Meant for", narrow: true, cell: (letter) => h("span", { title: letter.destination }, letter.origin === "webhook" ? letter.destination || letter.name : letter.name) },
       { name: "attempts", title: "Attempts", narrow: true, end: true, cell: (letter) => number(letter.attempts) },
       { name: "when", title: "Given up", end: true, cell: (letter) => time(letter.buried) },
@@ -225,7 +225,7 @@ export class LetterList {
 
   async #redrive() {
     const { what, filter } = this.#meant();
-    const job = await redriveDialog(this.#context, { what, order: { filter } });
+    const job = await redriveDialog(this.#context, { what, order: { filter }, session: filter.name?.startsWith("sess_") ? filter.name : null });
     if (!job) return;
     this.#selected.clear();
     this.#context.toast("They are being sent again; the list shows how far that is.", "info");

@@ -67,6 +67,6 @@ const NAMES = { origin: "from", name: "session or actor", reason: "reason", subj
 /** A filter in words; "all dead letters" where it is empty. */
 export function described(filter) {
   if (filter.ids) return `${filter.ids.length} that were selected`;
-  const parts = Object.entries(filter).map(([field, value]) => `${NAMES[field] ?? field} ${field === "reason" ? explained(value).title.toLowerCase() : field === "since" || field === "until" ? new Date(value).toLocaleString() : field === "text" ? `“${value}”` : value}`);
+  const parts = Object.entries(filter).map(([field, value]) => `${NAMES[field] ?? field}${field === "reason" ? ":" : ""} ${field === "reason" ? explained(value).title.toLowerCase() : field === "since" || field === "until" ? new Date(value).toLocaleString() : field === "text" ? `“${value}”` : value}`);
   return parts.length ? parts.join(", ") : "all dead letters";
 }

@@ -28,13 +28,23 @@ export function outcome(job) {
   return `${number(job.sent)} of ${number(job.total ?? 0)} ${verb}.${why}${back}`;
 }
 
+/** Leads to the endpoints that take nothing right now; null where all take what is sent. `follow()` is called when one is chosen. */
+function blockedLinks(addressOf, sessions, follow = null) {
+  if (!sessions.length) return null;
+  const links = sessions.flatMap((session) => [" ", h("a", { href: addressOf("webhooks", [session]), onclick: follow }, session)]);
+  return h("span.blocked", {}, sessions.length === 1 ? " See its endpoint:" : " See the endpoints:", ...links);
+}
+
 function numberField(label, { value = "", min, max, name, placeholder = "" }) {
   const input = h("input", { type: "number", name, min, max, step: "any", value, placeholder });
   return { input, element: h("label.field", {}, h("span", {}, label), input) };
 }
 
-/** Asks how, and starts it. `order` is `{ id }` or `{ filter }`; returns a promise of the job, null where it was left. */
-export function redriveDialog({ client }, { what, order, count = null }) {
+/**
+ * Asks how, and starts it. `order` is `{ id }` or `{ filter }`, `session` whose webhook it is for, where it is for one alone;
+ * returns a promise of the job, null where it was left.
+ */
+export function redriveDialog({ client, addressOf }, { what, order, session = null, count = null }) {
   const rate = numberField("Events a second", { name: "rate", value: RATE, min: 0.1, max: FASTEST });
   const limit = numberField("At most (empty for all)", { name: "limit", min: 1, max: 1_000_000, placeholder: "all" });
   const force = h("input", { type: "checkbox", name: "force" });
@@ -55,9 +65,10 @@ export function redriveDialog({ client }, { what, order, count = null }) {
     trying.disabled = is;
     sending.disabled = is;
   };
-  const tell = (text, tone = "") => {
+  const tell = (text, tone = "", blocked = []) => {
     said.className = `said ${tone}`;
-    say(said, text);
+    const links = blockedLinks(addressOf, blocked, () => made.close());
+    said.replaceChildren(text, ...(links ? [links] : []));
   };
   const attempt = async (dry) => {
     if (!form.reportValidity()) return;
@@ -72,9 +83,9 @@ export function redriveDialog({ client }, { what, order, count = null }) {
         job = await client.get(`/deadletters/jobs/${job.id}`);
         if (job.state === "running") tell(`Trying … ${number(job.sent + job.skipped)}${job.total === null ? "" : ` of ${number(job.total)}`}`);
       }
-      tell(job.state === "failed" ? sentence(job.error) : outcome(job), job.sent ? "ok" : "warn");
+      tell(job.state === "failed" ? sentence(job.error) : outcome(job), job.sent ? "ok" : "warn", Object.keys(job.blocked ?? {}));
     } catch (fault) {
-      tell(`${dry ? "It could not be tried" : "It was not started"}: ${fault.message}.`, "bad");
+      tell(`${dry ? "It could not be tried" : "It was not started"}: ${fault.message}.`, "bad", fault.code === "redrive_refused" && session ? [session] : []);
     }
     busy(false);
   };
@@ -83,15 +94,15 @@ export function redriveDialog({ client }, { what, order, count = null }) {
 }
 
 /** The redrives as rows that stay while they last. `cancel(job)` is called for the one that is to end. */
-export function jobList(cancel) {
+export function jobList(addressOf, cancel) {
   const list = h("ol.jobs", { "aria-label": "Sent again" });
   const element = h("section.card", { "aria-label": "Sent again", hidden: true }, h("h3", {}, "Sent again in the last week"), list);
   const rows = new Map();
 
   const make = (job) => {
-    const parts = { status: badge(""), what: h("span.what"), when: time(job.created), bar: meter("Progress of sending again"), said: h("p.said-of") };
+    const parts = { status: badge(""), what: h("span.what"), when: time(job.created), bar: meter("Progress of sending again"), text: h("span"), links: h("span") };
     parts.stop = h("button.quiet", { type: "button", onclick: () => cancel(parts.job) }, icon("cross"), h("span", {}, "Cancel"));
-    parts.element = h("li", { dataset: { job: job.id } }, h("p.line", {}, parts.status, parts.what, parts.when, parts.stop), parts.bar.element, parts.said);
+    parts.element = h("li", { dataset: { job: job.id } }, h("p.line", {}, parts.status, parts.what, parts.when, parts.stop), parts.bar.element, h("p.said-of", {}, parts.text, parts.links));
     return parts;
   };
   const draw = (row, job) => {
@@ -99,12 +110,16 @@ export function jobList(cancel) {
     const going = job.state === "running";
     rebadge(row.status, ...(STATES[job.state] ?? [job.state, "quiet"]));
     row.element.dataset.state = job.state;
-    say(row.what, `${job.dry_run ? "Trial: " : ""}${job.letter ? `dead letter ${job.letter}` : described(job.filter)}`);
+    const what = job.letter ? `dead letter ${job.letter}` : described(job.filter);
+    say(row.what, job.dry_run ? `Trial: ${what}` : what.replace(/^./, (first) => first.toUpperCase()));
     show(row.stop, going);
     show(row.bar.element, going);
     const handled = job.sent + job.failed + job.skipped;
     row.bar.set(job.total ? handled / job.total : null);
-    say(row.said, going ? [`${number(handled)}${job.total === null ? "" : ` of ${number(job.total)}`}`, `at most ${short(job.rate)}/s`, Number.isFinite(job.eta) && `${duration(job.eta)} left`, job.skipped + job.failed > 0 && `${number(job.skipped + job.failed)} stay: ${left(job.reasons)}`].filter(Boolean).join(" · ") : [job.error && sentence(job.error), outcome(job)].filter(Boolean).join(" "));
+    const blocked = Object.keys(job.blocked ?? {});
+    if (row.links.childElementCount === 0 || row.blocked !== blocked.length) row.links.replaceChildren(blockedLinks(addressOf, blocked) ?? "");
+    row.blocked = blocked.length;
+    say(row.text, going ? [`${number(handled)}${job.total === null ? "" : ` of ${number(job.total)}`}`, `at most ${short(job.rate)}/s`, Number.isFinite(job.eta) && `${duration(job.eta)} left`, job.skipped + job.failed > 0 && `${number(job.skipped + job.failed)} stay: ${left(job.reasons)}`].filter(Boolean).join(" · ") : [job.error && sentence(job.error), outcome(job)].filter(Boolean).join(" "));
   };
   return {
     element,

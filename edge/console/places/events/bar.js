@@ -6,8 +6,8 @@ import { sentence } from "../../parts/states.js";
 
 const FIELDS = [
   { name: "q", label: "Search events", kind: "search", placeholder: "Search all text", wide: true },
-  { name: "subject", label: "Subject pattern", placeholder: "Subject: job.>, *.*.state" },
-  { name: "type", label: "Event types", placeholder: "Type: progress, error" },
+  { name: "subject", label: "Subject pattern", placeholder: "Subject: job.>" },
+  { name: "type", label: "Event types", placeholder: "Type: progress" },
   { name: "filter", label: "Filter in CEL", placeholder: "CEL: data.progress > 0.5", wide: true },
   { name: "since", label: "From", kind: "time" },
   { name: "demo", label: "Demo statistics", kind: "flag" },

@@ -19,7 +19,8 @@ export function compare(one, other) {
   const rows = found.map(({ path, kind, before: was, after: is }) => h(`tr.${kind}`, {}, h("th", { scope: "row" }, path), h("td.was", {}, shown(was)), h("td.is", {}, shown(is))));
   const head = h("tr", {}, h("th", { scope: "col" }, "Place"), h("th", { scope: "col" }, `Before, ${clock(Date.parse(before.timestamp))}`), h("th", { scope: "col" }, `After, ${clock(Date.parse(after.timestamp))}`));
   const table = h("div.table-scroll", { tabindex: 0, role: "region", "aria-label": "Differences" }, h("table.table.diff", {}, h("thead", {}, head), h("tbody", {}, ...rows)));
-  return dialog(`${before.event_type} and ${after.event_type}`, [h("p", {}, `${before.subject} · ${after.subject}`), rows.length ? table : h("p", {}, "The two say the same.")], { wide: true });
+  const both = (one, other, word) => (one === other ? one : `${one}${word}${other}`);
+  return dialog(`Compare ${both(before.event_type, after.event_type, " and ")}`, [h("p", {}, both(before.subject, after.subject, " · ")), rows.length ? table : h("p", {}, "The two say the same.")], { wide: true });
 }
 
 /** `acts` has `close()`, `only(values)`, `onward(event)`, `around(event)`, `open(event)`, `mark(event)`, `marked()`, `link(event)`, `ask(query)`, `base`, `token()`. */

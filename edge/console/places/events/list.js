@@ -19,38 +19,73 @@ function summaryOf(data) {
   return line;
 }
 
+/** Elements are written only where they differ from what was written last: at 1,000 events a second each write counts. */
 class Row {
   #shown = null;
+  #texts = {};
+  #place = -1;
+  #chosen = null;
+  #marked = false;
+  #look = null;
+  #domain = null;
+  #stop = null;
 
   constructor() {
-    this.time = h("span.time");
-    this.type = h("span.type");
-    this.subject = h("span.subject");
-    this.summary = h("span.summary");
-    this.button = h("button.event", { type: "button", tabindex: -1 }, this.time, this.type, this.subject, this.summary);
-    this.element = h("li", {}, this.button);
+    const cells = ["time", "type", "subject", "summary"].map((name) => h(`span.${name}`, {}, (this.#texts[name] = new Text())));
+    this.button = h("button.event", { type: "button" }, ...cells);
+    this.element = h("li", { hidden: true }, this.button);
   }
 
-  draw(entry, index, height, chosen, marked) {
+  get hidden() {
+    return this.#place < 0;
+  }
+
+  hide() {
+    if (this.hidden) return;
+    this.#place = -1;
+    this.element.hidden = true;
+  }
+
+  draw(entry, y, chosen, marked) {
     const { element } = this;
-    element.style.transform = `translateY(${index * height}px)`;
-    this.button.setAttribute("aria-pressed", String(chosen));
-    element.classList.toggle("marked", marked);
-    if (this.#shown === entry) return;
-    this.#shown = entry;
-    element.entry = entry;
+    if (this.hidden) element.hidden = false;
+    if (this.#place !== y) element.style.transform = `translateY(${(this.#place = y)}px)`;
+    if (this.#chosen !== chosen) this.button.setAttribute("aria-pressed", String((this.#chosen = chosen)));
+    if (this.#marked !== marked) element.classList.toggle("marked", (this.#marked = marked));
+    if (this.#shown !== entry) this.#tell(entry);
+  }
+
+  #tell(entry) {
+    const { element } = this;
     const { event } = entry;
-    element.className = event ? "" : `note ${entry.tone}`;
-    element.classList.toggle("marked", marked);
-    element.dataset.domain = event ? event.subject.slice(0, event.subject.indexOf(".")) : "";
-    element.dataset.id = event?.id ?? "";
-    element.dataset.cursor = event?.cursor ?? "";
-    this.button.disabled = !event;
+    this.#shown = element.entry = entry;
+    const look = event ? "" : `note ${entry.tone}`;
+    if (this.#look !== look) {
+      this.#look = look;
+      element.className = `${look}${this.#marked ? " marked" : ""}`;
+      this.button.disabled = !event;
+    }
+    const domain = event ? event.subject.slice(0, event.subject.indexOf(".")) : "";
+    if (this.#domain !== domain) element.dataset.domain = this.#domain = domain;
     entry.line ??= event ? summaryOf(event.data) : entry.note;
-    this.time.textContent = clock(entry.at);
-    this.type.textContent = event?.event_type ?? "";
-    this.subject.textContent = event?.subject ?? "";
-    this.summary.textContent = entry.line;
+    this.#write("time", clock(entry.at));
+    this.#write("type", event?.event_type ?? "");
+    this.#write("subject", event?.subject ?? "");
+    this.#write("summary", entry.line);
+  }
+
+  #write(name, text) {
+    const node = this.#texts[name];
+    if (node.data !== text) node.data = text;
+  }
+
+  /** Whether the tab key stops here. */
+  get stop() {
+    return this.#stop;
+  }
+
+  set stop(stop) {
+    if (this.#stop !== stop) this.button.tabIndex = (this.#stop = stop) ? 0 : -1;
   }
 }
 
@@ -58,6 +93,7 @@ export class RowList {
   #rows = [];
   #followed = null;
   #room = 0;
+  #tall = -1;
   current = null;
 
   /** `entries()` are what is shown; `choose(entry)` is called where one is opened; `moved()` when the reader has scrolled,
@@ -100,11 +136,15 @@ export class RowList {
     return Math.floor(this.element.scrollTop / this.height);
   }
 
+  #size(height) {
+    if (this.#tall !== height) this.list.style.height = `${(this.#tall = height)}px`;
+  }
+
   /** Places rows where they are seen, from `y` (px) on. */
   draw(y = this.element.scrollTop) {
     const entries = this.entries();
     const { list, height } = this;
-    list.style.height = `${entries.length * height}px`;
+    this.#size(entries.length * height);
     const from = Math.max(0, Math.floor(y / height) - BESIDE);
     const to = Math.min(entries.length, Math.ceil((y + this.#room) / height) + BESIDE);
     while (this.#rows.length < to - from) {
@@ -114,23 +154,22 @@ export class RowList {
     }
     // A row keeps its place in the ring, so that scrolling by one changes one.
     const size = this.#rows.length;
+    const top = Math.floor(y / height);
+    let [stop, first] = [null, null];
     for (let index = from; index < from + size; index += 1) {
       const row = this.#rows[index % size];
       const entry = index < to ? entries[index] : null;
-      row.element.hidden = !entry;
-      if (!entry) continue;
-      row.draw(entry, index, height, entry === this.chosen, entry.event === this.marked && this.marked !== null);
-      row.button.tabIndex = entry === this.current ? 0 : -1;
+      if (!entry) {
+        row.hide();
+        continue;
+      }
+      row.draw(entry, index * height, entry === this.chosen, entry.event === this.marked && this.marked !== null);
+      if (entry === this.current) stop = row;
+      if (!first && entry.event && index >= top) first = row;
     }
-    this.#reachable(entries[Math.floor(y / height)]);
-  }
-
-  // One stop for the tab key; from there the arrows go from event to event.
-  #reachable(top) {
-    const shown = this.#rows.filter(({ element }) => !element.hidden);
-    if (shown.some(({ button }) => button.tabIndex === 0)) return;
-    const first = shown.find(({ element }) => element.entry === top) ?? shown.find(({ element }) => element.entry.event);
-    if (first) first.button.tabIndex = 0;
+    // One stop for the tab key; from there the arrows go from event to event.
+    stop ??= first ?? this.#rows.find((row) => !row.hidden && row.element.entry.event);
+    for (const row of this.#rows) row.stop = row === stop;
   }
 
   /** Goes to the end. Rows are placed before the list is moved, so that the browser lays it out once. */
@@ -145,7 +184,7 @@ export class RowList {
 
   /** Keeps what is seen where it is, after `count` rows were added (or, negative, cut off) above it. */
   shift(count) {
-    this.list.style.height = `${this.entries().length * this.height}px`;
+    this.#size(this.entries().length * this.height);
     this.element.scrollTop += count * this.height;
     this.draw();
   }

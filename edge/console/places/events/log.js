@@ -8,6 +8,8 @@ import { Filter } from "./query.js";
 
 // What is kept in memory: some 20 MB of usual events.
 const KEPT = 20_000;
+// The share of it that a live list may have beyond, before it is cut.
+const SLACK = 1 / 40;
 const PAGE = 500;
 // Enough new rows for one step of scrolling.
 const STEP = 150;
@@ -199,11 +201,11 @@ export class EventLog {
       if (!this.live || sequence <= this.to) continue;
       this.to = sequence;
       if (!this.filter.takes(event)) continue;
-      this.entries.push(entryOf(event));
+      this.entries.push(entryOf(event, sequence));
       added += 1;
     }
-    // A quarter more than kept, cut at once: a shift for each would cost as much as all the rest.
-    if (this.entries.length > this.kept * 1.25) this.#cutStart();
+    // A shift for each would cost as much as all the rest; thousands at once would hold a frame up.
+    if (this.entries.length > this.kept * (1 + SLACK)) this.#cutStart();
     return added;
   }
 
@@ -223,4 +225,4 @@ export class EventLog {
   }
 }
 
-export const entryOf = (event) => ({ sequence: sequenceOf(event.cursor), at: Date.parse(event.timestamp), event, note: null });
+export const entryOf = (event, sequence = sequenceOf(event.cursor)) => ({ sequence, at: Date.parse(event.timestamp), event, note: null });

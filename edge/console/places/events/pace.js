@@ -5,24 +5,20 @@ const LONG = 50;
 const [OF, LATE] = [12, 8];
 // A page that was put aside for a moment was not slow (ms).
 const AWAY = 1_000;
-const MEASURED = 120;
 
 export class Pace {
   #late;
   #frames = [];
   #rates = new Array(5).fill(0);
   #second = 0;
-  #works = [];
 
   /** `late()` is called when most of the last frames took too long. */
   constructor(late) {
     this.#late = late;
   }
 
-  /** A frame in which events were drawn: how long it took until the next one, and how long the drawing alone (ms). */
-  frame(took, work) {
-    this.#works.push(work);
-    if (this.#works.length > MEASURED) this.#works.shift();
+  /** A frame in which events were drawn: how long it took until the next one (ms). */
+  frame(took) {
     if (took > AWAY) {
       this.#frames = [];
       return;
@@ -33,11 +29,6 @@ export class Pace {
       this.#frames = [];
       this.#late();
     }
-  }
-
-  /** Half of the last frames took at most so long to draw (ms). */
-  get work() {
-    return [...this.#works].sort((a, b) => a - b)[this.#works.length >> 1] ?? 0;
   }
 
   count(events, now) {

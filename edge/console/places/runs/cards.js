@@ -1,7 +1,7 @@
 /** The cards of a run's page that say why it failed, how far it is, and what caused it. Each is updated in place. */
 
 import { h, icon, meter, say, show } from "../../dom.js";
-import { duration, number, percent, short } from "../../format.js";
+import { duration, number, percent, short, took as tookFor } from "../../format.js";
 import { sentence } from "../../parts/states.js";
 import { setTime, time } from "../../parts/time.js";
 import { TERMINAL } from "../../store.js";
@@ -77,10 +77,12 @@ export function progressCard() {
     say(part, percent(run.progress));
     say(doing, doingOf(run, over ? "" : run.message));
     say(rest, eta !== null ? `${duration(eta)} left` : "");
+    // Of a run that ended before it told how far it was, there is nothing to draw.
+    show(bar.element, !over || run.status === "completed" || Number.isFinite(run.progress));
     bar.set(over && run.status === "completed" ? 1 : run.progress ?? (over ? 0 : null));
     figure("Began", Number.isFinite(run.started) ? run.started : "", "ago");
     figure("Runs for", !over && Number.isFinite(took) ? duration(took) : "");
-    figure("Took", over && Number.isFinite(took) ? duration(took) : "");
+    figure("Took", over && Number.isFinite(took) ? tookFor(took) : "");
     figure("Ended", over ? run.updated : "", "ago");
     figure("Ends at", eta ? Math.round((now + eta * 1000) / 1000) * 1000 : "", "second");
     figure("Rate", !over && run.rate >= LEAST_RATE ? `${short(run.rate)}/s` : "");
@@ -110,7 +112,7 @@ export function causeCard(addressOf) {
     told = now;
     list.replaceChildren(
       ...chain.map(({ id, type, at, cursor }) => line(id, type, at, { at: cursor })),
-      far ? line(far, "An event elsewhere", null, { id: far }) : h("li.faint", {}, "Nothing that is known of caused it."));
+      far ? line(far, "An event elsewhere", null, { id: far }) : h("li.faint", {}, "No cause is known."));
   };
   return { element, set };
 }

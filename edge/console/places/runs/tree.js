@@ -1,13 +1,15 @@
 /** Shows what a run consists of as a tree: steps, uses of tools with input and output, child runs. Rows are updated in place. */
 
 import { h, icon, meter, say, show } from "../../dom.js";
-import { duration, moment, percent, short } from "../../format.js";
+import { duration, moment, percent, short, took } from "../../format.js";
 import { jsonView } from "../../parts/json.js";
 import { badge, rebadge } from "../../views/panel.js";
 import { unescapeToken } from "../../../client/tokens.js";
 import { wordOf } from "../../views/runs.js";
 
 const ICONS = { tool: "sliders", model: "agent", run: "runs" };
+// A step's icon says how it stands.
+const STANDING = { completed: "check", failed: "cross", cancelled: "stop", stopped: "stop" };
 // Levels that are drawn inside one another; deeper ones stand beside them.
 const DEEPEST = 8;
 
@@ -15,7 +17,7 @@ export const cost = (value) => (Number.isFinite(value) ? `$${value.toLocaleStrin
 
 /** How long a stage took, or how long it goes on already. */
 function timing(stage, now) {
-  if (Number.isFinite(stage.duration)) return stage.duration < 1 ? `${Math.round(stage.duration * 1000)} ms` : duration(stage.duration);
+  if (Number.isFinite(stage.duration)) return took(stage.duration);
   if (stage.status !== "running") return "";
   const left = Number.isFinite(stage.eta_seconds) ? `${duration(stage.eta_seconds)} left` : "";
   return left || duration(Math.max(0, (now - moment(stage.started)) / 1000));
@@ -32,6 +34,7 @@ class StageRow {
     this.spent = h("span.spent");
     this.took = h("span.took");
     this.bar = meter(`Progress of ${stage.name}`);
+    this.icon = icon(ICONS[stage.kind] ?? "clock");
     this.error = h("p.why");
     this.io = h("div.io", { hidden: true });
     const link = stage.kind === "run" && /^[a-z]+\../.test(stage.id);
@@ -39,13 +42,18 @@ class StageRow {
     this.more = h("button.tool.unfold", { type: "button", "aria-expanded": "false", hidden: true, onclick: () => this.#unfold(!this.#open) }, icon("chevron"));
     this.children = h("ul.stages", { hidden: true });
     this.element = h("li.run-stage", { dataset: { stage: stage.id, kind: stage.kind } },
-      h("div.line", {}, this.more, icon(ICONS[stage.kind] ?? "check"), this.name, this.status, this.spent, this.took), this.bar.element, this.error, this.io, this.children);
+      h("div.line", {}, this.more, this.icon, this.name, this.status, this.spent, this.took), this.bar.element, this.error, this.io, this.children);
   }
 
   draw(stage, tool, now) {
     const going = stage.status === "running";
     this.element.dataset.status = stage.status;
     say(this.name, stage.name);
+    if (!ICONS[stage.kind] && this.drawn !== stage.status) {
+      const now = icon(STANDING[stage.status] ?? "clock");
+      this.icon.replaceWith(now);
+      [this.icon, this.drawn] = [now, stage.status];
+    }
     const [word, tone] = wordOf(stage.status);
     rebadge(this.status, going && Number.isFinite(stage.progress) ? percent(stage.progress) : word, tone);
     const { current, total } = stage.steps ?? {};

@@ -6,7 +6,7 @@ let count = 0;
 
 /**
  * `{ name, label, hint, kind: "text" | "number" | "area" | "select" | "flag" | "password", options, placeholder, value, min, max, step, wide }`.
- * Returns `{ element, name, input, value, set(value), fault(text) }`; the value of an empty field is null, of a flag a boolean.
+ * Returns `{ element, name, label, input, value, set(value), fault(text) }`; the value of an empty field is null, of a flag a boolean.
  */
 export function field({ name, label, hint = "", kind = "text", options = [], placeholder = "", value = null, wide = false, ...limits }) {
   const id = `field-${(count += 1)}`;
@@ -21,7 +21,7 @@ export function field({ name, label, hint = "", kind = "text", options = [], pla
     ? h("div.field.flag-field", {}, h("label.flag", {}, input, h("span", {}, label)), meaning, said)
     : h(wide ? "div.field.wide" : "div.field", {}, h("label", { for: id }, label), input, meaning, said);
   const made = {
-    element, input, name,
+    element, input, name, label,
     get value() {
       if (kind === "flag") return input.checked;
       const text = input.value.trim();
@@ -61,7 +61,7 @@ export function pairs({ name, label, hint = "", secret = false }) {
     line.firstElementChild.focus();
   } }, icon("plus"), h("span", {}, "Add a header"));
   return {
-    name,
+    name, label,
     element: h("div.field.wide", { role: "group", "aria-labelledby": id }, h("span.label", { id }, label), rows, h("div.row-of-buttons", {}, add), h("span.field-hint", {}, hint), said),
     get value() {
       const given = [...rows.children].map((line) => [...line.querySelectorAll("input")].map((input) => input.value.trim())).filter(([key]) => key);

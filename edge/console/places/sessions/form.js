@@ -110,9 +110,11 @@ export function sessionForm({ change = null, changed = () => {} } = {}) {
       for (const each of all) each.fault("");
       const text = fault ? String(fault.message) : "";
       const named = fault && all.find(({ name }) => name === String(fault.field ?? "").split(/[.[]/)[0] || text.startsWith(`${name}:`) || text.startsWith(`${name} `));
-      named?.fault(text);
+      named?.fault(named.label && text.startsWith(`${named.name} `) ? text.replace(named.name, named.label) : text);
       (named?.input ?? named?.element)?.closest("details")?.setAttribute("open", "");
-      named?.input?.focus();
+      named?.input?.focus({ preventScroll: true });
+      // Not below the bar with the button.
+      named?.element.scrollIntoView({ block: "center" });
       say(top, named ? "" : text);
       show(top, Boolean(text) && !named);
     },

@@ -91,10 +91,15 @@ export function listView(context, params) {
     }
   };
   const polling = poll(read, EVERY);
+  // The row of this page's own session is known as such from then on.
+  const end = context.client.onState(({ phase }) => phase === "live" && polling.again());
   return {
     element: h("section.page.sessions", { id: "sessions" }, head.element, bar.element, content),
     title: "Sessions",
-    close: () => polling.stop(),
+    close() {
+      end();
+      polling.stop();
+    },
   };
 }
 

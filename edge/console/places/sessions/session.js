@@ -148,7 +148,9 @@ export function sessionView(context, id) {
       figures.replaceChildren(...tiles(stats).map(([name, value, word]) => h("div.tile", {}, h("span.name", {}, name), h("span.value", {}, value), h("span.word", {}, word))));
       readers.set(stats.connections);
       show(noReader, !stats.connections.length);
-      say(statsFault, stats.last_error ? `The last fault: ${stats.last_error}` : "");
+      say(statsFault, stats.last_error ? `The last failure: ${stats.last_error}` : "");
+      // Where a retry made up for it, it is no alarm.
+      statsFault.className = stats.events_failed ? "form-fault" : "advice quiet";
       show(statsFault, Boolean(stats.last_error));
       if (session.delivery_method === "webhook") {
         const before = health;

@@ -2,6 +2,7 @@
 
 import { h, icon, say, show } from "../../dom.js";
 import { milliseconds, number } from "../../format.js";
+import { arrange, unpressed } from "../../parts/arrange.js";
 import { filterBar } from "../../parts/filters.js";
 import { coloured } from "../../parts/json.js";
 import { faulty, loading, nothing, sentence } from "../../parts/states.js";
@@ -73,20 +74,20 @@ export function attemptsView({ api, toast, changed = () => {}, done = () => {}, 
     change();
     if (open?.isConnected) scrollerOf(list).scrollTop += open.getBoundingClientRect().top - before;
   };
-  const draw = () => {
+  const draw = unpressed(() => {
     const rows = attempts.map((attempt) => {
       const key = keyOf(attempt);
       if (!made.has(key)) made.set(key, row(attempt));
       return made.get(key);
     });
-    if (rows.length !== list.children.length || rows.some((each, at) => each !== list.children[at])) held(() => list.replaceChildren(...rows));
+    if (rows.length !== list.children.length || rows.some((each, at) => each !== list.children[at])) held(() => arrange(list, rows));
     const kept = new Set(attempts.map(keyOf));
     for (const key of made.keys()) if (!kept.has(key)) made.delete(key);
     show(list, rows.length > 0);
     show(more, Boolean(next));
     const filtered = Object.values(bar.values).some(Boolean);
     explain(rows.length ? "" : filtered ? (next ? "older" : "none") : "new");
-  };
+  });
   const read = async () => {
     const mine = (turn += 1);
     try {

@@ -29,16 +29,16 @@ const TILES = (stats) => {
 };
 
 /**
- * `api` is that of one session; `tools(session)` are further tools; `titled(text)` is told its name; `search` is what the attempts are
+ * `api` is that of one session; `count(session, { since, until })` counts the events that it reads of a stretch; `tools(session)` are further tools; `titled(text)` is told its name; `search` is what the attempts are
  * searched by at first, and `searched(values)` is told when that changes; `mayChange` says whether its settings may be changed here.
  * Returns `{ element, close() }`.
  */
-export function endpointView({ api, id, toast, now, back = null, tools = () => [], titled = () => {}, mayChange = false, search = {}, searched = () => {} }) {
+export function endpointView({ api, id, toast, now, back = null, tools = () => [], titled = () => {}, count = null, mayChange = false, search = {}, searched = () => {} }) {
   const head = heading("webhook", id, { back });
   const health = healthView(now);
   const figures = h("div.tiles");
   const attempts = attemptsView({ api, toast, changed: searched, done: () => polling.again(), earlier: () => recoveries.replay() });
-  const recoveries = recoveriesView({ api, toast, now });
+  const recoveries = recoveriesView({ api, toast, now, count: count && ((span) => count(session, span)) });
   const content = h("div.session-content", {}, loading("the endpoint"));
   attempts.set(search);
   let session = null;

@@ -22,7 +22,7 @@ const stateOf = (row) => (row.state === "pending" ? "pending" : row.endpoint_sta
 const COLUMNS = [
   { name: "name", title: "Endpoint", cell: (row) => row.name || row.session_id, sort: (row) => row.name ?? row.session_id },
   { name: "state", title: "State", cell: (row) => endpointBadge(stateOf(row)), sort: (row) => ORDER.indexOf(stateOf(row)) },
-  { name: "address", title: "Address", cell: (row) => h("span.endpoint-address", {}, row.webhook_url), sort: (row) => row.webhook_url },
+  { name: "address", title: "Address", narrow: true, cell: (row) => h("span.endpoint-address", { title: row.webhook_url }, row.webhook_url), sort: (row) => row.webhook_url },
   { name: "reads", title: "Reads", narrow: true, cell: readsOf },
   { name: "owner", title: "Owner", narrow: true, cell: (row) => (row.owner ? row.owner.split(" ").at(-1) : "–") },
   { name: "created", title: "Made", narrow: true, cell: (row) => time(row.created_at), sort: (row) => row.created_at },

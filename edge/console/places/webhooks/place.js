@@ -1,5 +1,6 @@
 /** An endpoint in the console: with the way to its session, and to a page for its own owner. */
 
+import { query } from "../../../client/http.js";
 import { copyButton, h, icon, say, show } from "../../dom.js";
 import { dialog } from "../../parts/dialog.js";
 import { sentence } from "../../parts/states.js";
@@ -8,6 +9,10 @@ import { field } from "../sessions/fields.js";
 import { sessionsApi } from "../sessions/api.js";
 import { endpointView } from "./endpoint.js";
 
+// A page of the server holds at most so many events.
+const COUNTED = 1_000;
+// A filter that lets little through takes several.
+const TRIES = 8;
 const TIMES = [["3600", "an hour"], ["86400", "a day"], ["604800", "a week"]];
 
 /** Makes a link that shows this endpoint alone, to who has no account here. */
@@ -37,12 +42,29 @@ function share(api, base) {
   dialog("Share this endpoint's page", [form]);
 }
 
+/** How many events a session reads of a stretch, as far as a page of them goes. */
+async function countOf(client, { subjects, events: types, filter, include_intermediate_results: intermediate }, { since, until }) {
+  const named = { subjects: subjects?.join(), types: types?.join(), filter, include_intermediate_results: intermediate, limit: COUNTED, wait: 0 };
+  const end = until ? Date.parse(until) : Infinity;
+  let found = 0;
+  for (let tries = TRIES, place = { since }; tries > 0; tries -= 1) {
+    const { events, next, has_more: more } = await client.get(`/events${query({ ...named, ...place })}`);
+    const within = events.filter(({ timestamp }) => Date.parse(timestamp) <= end);
+    found += within.length;
+    if (!more || within.length < events.length) return { events: found, more: false };
+    if (found >= COUNTED) break;
+    place = { cursor: next };
+  }
+  return { events: found, more: true };
+}
+
 export function placeView(context, id, search) {
   const api = sessionsApi(context.client).session(id);
   const view = endpointView({
     api, id, search, toast: context.toast, now: context.now,
     back: { href: context.addressOf("webhooks"), label: "Webhooks" },
     titled: context.retitle,
+    count: (session, span) => countOf(context.client, session, span),
     mayChange: true,
     searched: (values) => context.mark([id], values),
     tools: () => [

@@ -1,7 +1,7 @@
 /** Sends again: all that failed since a time, or a stretch of the past; and shows how far each of these has come. */
 
 import { h, icon, meter, say, show } from "../../dom.js";
-import { number, percent } from "../../format.js";
+import { duration, number, percent } from "../../format.js";
 import { dialog } from "../../parts/dialog.js";
 import { spanOf } from "../../parts/span.js";
 import { sentence } from "../../parts/states.js";
@@ -12,16 +12,47 @@ import { field } from "../sessions/fields.js";
 const STATES = { running: ["Running", "info"], done: ["Done", "ok"], failed: ["Failed", "bad"], cancelled: ["Cancelled", "quiet"] };
 const KINDS = { recover: "What failed is sent again", replay: "A stretch is sent again" };
 const DAY = 86_400_000;
+// Somebody who chooses a time has finished (ms).
+const COUNTING = 300;
 const STRETCHES = [["day", "The last 24 hours"], ["yesterday", "Yesterday"], ["today", "Today, so far"], ["hour", "The last hour"], ["", "A time of your own"]];
 
 /** A moment as `datetime-local` wants it: in the viewer's zone, without one. */
 const local = (at) => (at === null ? "" : new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 16));
 const instant = (text) => new Date(text).toISOString();
 
-/** Returns `{ element, read(), replay() }`; `replay` asks for a stretch of the past. */
-export function recoveriesView({ api, toast, now }) {
+/** Says how many events would be sent: `asked()` gives the stretch and the rate. Returns `{ element, tell() }`. */
+function amountOf(count, asked) {
+  const element = h("p.faint", { role: "status", dataset: { field: "amount" } });
+  let turn = 0;
+  let timer = null;
+  const read = async (mine) => {
+    let text = "";
+    try {
+      const { rate, ...span } = asked();
+      const { events, more } = await count(span);
+      const lasting = rate && events > rate ? `, in ${more ? "more than" : "about"} ${duration(events / rate)}` : "";
+      text = !events ? "No event of that time is kept for this endpoint." : `${more ? "More than " : ""}${number(events)} ${events === 1 ? "event" : "events"} will be sent${lasting}.`;
+    } catch {
+      // No time is given yet, or it cannot be known now: nothing is said rather than something wrong.
+    }
+    if (mine === turn) say(element, text);
+  };
+  const tell = () => {
+    turn += 1;
+    clearTimeout(timer);
+    say(element, "Counting the events …");
+    timer = setTimeout(read, COUNTING, turn);
+  };
+  return { element, tell };
+}
+
+/**
+ * Returns `{ element, read(), replay() }`; `replay` asks for a stretch of the past. `count({ since, until })` says how many events a stretch
+ * has, as `{ events, more }`; null where this page may not know.
+ */
+export function recoveriesView({ api, toast, now, count = null }) {
   const list = h("div");
-  const none = h("p.faint", {}, "None in the last week.");
+  const none = h("p.faint", {}, "Nothing was sent again in the last week.");
   const known = new Map();
 
   const order = (title, text, action, fields, send) => {
@@ -62,7 +93,10 @@ export function recoveriesView({ api, toast, now }) {
       if (span.since !== null) for (const each of [since, until]) each.set(local(span[each.name]));
     });
     for (const each of [since, until]) each.input.addEventListener("input", () => which.set(""));
-    order("Replay a stretch", "Every event of that time that this endpoint reads is sent, whether it was sent before or not.", "Replay", [which, since, until, limit],
+    const amount = count ? amountOf(count, () => ({ since: instant(since.value), until: until.value && instant(until.value), rate: limit.value })) : null;
+    for (const each of [which, since, until, limit]) each.input.addEventListener("input", () => amount?.tell());
+    amount?.tell();
+    order("Replay a stretch", "Every event of that time that this endpoint reads is sent, whether it was sent before or not.", "Replay", [which, since, until, limit, ...(amount ? [amount] : [])],
       () => api.replay({ since: instant(since.value), ...(until.value && { until: instant(until.value) }), ...(limit.value && { rate: limit.value }) }));
   };
   const row = (job) => {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 from starlette.requests import Request
@@ -43,6 +45,36 @@ def test_every_reference_of_the_description_leads_somewhere() -> None:
     names = set(re.findall(r"#/components/schemas/(\w+)", text))
 
     assert names == set(document()["components"]["schemas"]) - {"Event"} | ({"Event"} & names)
+
+
+def test_every_enumeration_says_its_type_and_none_allows_null_by_anyof() -> None:
+    """Scalar warns of both."""
+    found = list(schemas_within(document()))
+    untyped = [schema for schema in found if "enum" in schema and "type" not in schema]
+    twofold = [
+        schema
+        for schema in found
+        if len(kinds := schema.get("anyOf", ())) == 2
+        and {"type": "null"} in kinds
+        and not any("$ref" in k for k in kinds)
+    ]
+
+    assert any("enum" in schema for schema in found) and untyped == []
+    # One that is null or one of several types has nothing shorter.
+    assert [schema for schema in twofold if all(isinstance(k.get("type"), str) for k in schema["anyOf"])] == []
+
+
+def schemas_within(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a document that may be a schema; examples are none."""
+    if isinstance(node, list):
+        for each in node:
+            yield from schemas_within(each)
+    elif isinstance(node, dict):
+        if isinstance(node.get("enum"), list) or isinstance(node.get("anyOf"), list):
+            yield node
+        for name, each in node.items():
+            if name not in ("example", "examples", "default"):
+                yield from schemas_within(each)
 
 
 def test_the_description_has_the_version_of_the_distribution() -> None:
