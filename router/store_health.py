@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 # An examination costs three small requests per stream; while something is wrong there are more, to notice its end soon.
 LOOK_SECONDS, SOON_SECONDS = 5.0, 1.0
-# While all is well the streams take turns, since that is most of what an idle process does: EVENTS is examined each time, each
-# other stream every third time. A publish that is left unanswered has all of them examined at once.
+# While all is well the streams take turns: EVENTS is examined each time, each other stream every third time. A publish that is
+# left unanswered has all of them examined at once.
 TURNS = 3
 # However many publishes fail, the streams are not examined more often.
 MIN_PAUSE_SECONDS = 0.2
