@@ -73,11 +73,10 @@ class CrowdedEdge:
                 at_once=AT_ONCE,
             )
 
-    async def cursor(self, paths: dict[str, str]) -> str:
-        """Behind the newest event of the session."""
-        session, _, _ = paths["sse"].rpartition("/")
-        async with self.http.get(f"{session}/events?cursor=now") as answer:
-            return str((await answer.json())["next"])
+    async def say(self) -> str:
+        """Publishes an event over HTTP that the audience counts, and returns its cursor."""
+        async with self.http.post("/events", json={"subject": SUBJECT, "data": {"at": 1}}) as answer:
+            return str((await answer.json())["cursor"])
 
     async def collect(self, name: str, events: int) -> float:
         """Waits until each connection has so many events since all were opened; returns when the last had."""
@@ -178,7 +177,8 @@ async def _events(edges: Sequence[CrowdedEdge], producer: Partner) -> tuple[list
 async def _death(edges: Sequence[CrowdedEdge], paths: dict[str, str], producer: Partner, share: int) -> ReportRow:
     """Kills an edge, and brings its connections back on two others, each behind the last event that it has."""
     dead, *others = edges
-    cursor = await others[-1].cursor(paths)
+    cursor = await others[-1].say()
+    await asyncio.gather(*(edge.collect("crowd", RUNS + 1) for edge in edges))
     began, before = time.monotonic(), _cpu(others)
     dead.process.kill()
     await dead.process.wait()
