@@ -123,11 +123,13 @@ class Overview {
     this.element = h("section.page.overview", { id: "overview" }, head.element, this.problems.element, h("div.tiles", {}, ...tiles.map(({ element }) => element)), this.plots, this.facts.element);
     for (const topic of ["runs", "alerts", "cameras", "octanes"]) this.#ends.push(context.store.watch(topic, () => this.#judge()));
     this.#ends.push(context.client.onState(({ phase }) => phase === "live" && this.#read()));
-    this.#timer = setInterval(() => !document.hidden && this.#read(), EVERY);
-    const look = () => !document.hidden && this.#read();
-    document.addEventListener("visibilitychange", look);
-    this.#ends.push(() => document.removeEventListener("visibilitychange", look));
+    this.#timer = setInterval(this.#look, EVERY);
+    document.addEventListener("visibilitychange", this.#look);
+    this.#ends.push(() => document.removeEventListener("visibilitychange", this.#look));
   }
+
+  // Nobody looks at a hidden page; it reads when it is shown again.
+  #look = () => document.hidden || this.#read();
 
   close() {
     this.#closed = true;
@@ -186,7 +188,7 @@ class Overview {
     const readers = stats && READERS.reduce((sum, way) => sum + (stats.readers[way] ?? 0), 0);
     this.readers.set(times, READERS.map((way) => samples.map((sample) => sample.readers[way] ?? 0)), span, readers);
     this.lag.set(times, [samples.map((sample) => sample.lag)], span, stats && stats.lag_events);
-    if (times.length < 2) this.#soon ??= setTimeout(() => { this.#soon = null; this.#read(); }, SOON);
+    if (times.length < 2) this.#soon ??= setTimeout(() => { this.#soon = null; this.#look(); }, SOON);
   }
 
   #judge() {

@@ -149,8 +149,7 @@ async def test_a_lease_that_names_what_it_watches_is_heard(broker: Broker, entit
         Leases(broker.connection).hold(view_key("octane", entity, "s1", "beauty", "webp"), 60),
     ):
         await eventually(lambda: viewers.wanted == [("beauty", "webp")])
-
-    assert viewers.count == 1
+        assert viewers.count == 1
 
 
 async def test_a_foreign_value_is_not_counted_and_stops_nothing(broker: Broker, entity: str) -> None:
