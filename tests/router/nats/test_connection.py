@@ -68,6 +68,26 @@ async def test_a_message_that_comes_alone_is_written_at_once_and_all_keep_their_
     await listening.stop()
 
 
+async def test_what_is_sent_over_a_socket_that_was_closed_a_moment_ago_waits_for_the_next_write(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, heard = broker.connection, list[bytes]()
+    await connection.listen(f"said.{entity}", lambda _subject, _reply, payload, _headers: heard.append(payload))
+    wire: Any = connection._wire
+    flush = wire._flush_pending
+
+    async def closed(force_flush: bool = False) -> NoReturn:
+        monkeypatch.setattr(wire, "_flush_pending", flush)
+        raise RuntimeError("unable to perform operation; the handler is closed")  # as uvloop says it
+
+    monkeypatch.setattr(wire, "_write_through", lambda _command: False)
+    monkeypatch.setattr(wire, "_flush_pending", closed)
+    await connection.send(f"said.{entity}", b"first")
+    await connection.send(f"said.{entity}", b"second")
+
+    await eventually(lambda: heard == [b"first", b"second"])
+
+
 async def test_a_flush_ends_at_once_where_the_connection_is_lost_or_down(tmp_path: Path) -> None:
     """Pictures wait for it: for two seconds of its timeout none were sent after each death of NATS."""
     port = free_port()
