@@ -222,10 +222,13 @@ class NatsClient(Client):
             return
         await self._send_command(command)
         if self._flush_queue is not None and self._flush_queue.empty():
-            # uvloop raises RuntimeError for a socket that is closed before nats-py has noticed. What is pending then is sent once
-            # it is connected again; who waits for an answer is told of the loss.
-            with contextlib.suppress(RuntimeError, OSError):
-                await self._flush_pending()
+            await self._flush_pending()
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        # uvloop raises RuntimeError for a socket that is closed before nats-py has noticed. What is pending then (messages,
+        # subscriptions, pings) is sent once it is connected again; who waits for an answer is told of the loss.
+        with contextlib.suppress(RuntimeError, OSError):
+            return await super()._flush_pending(force_flush)
 
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None

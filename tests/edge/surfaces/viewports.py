@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import websockets
@@ -68,6 +68,17 @@ class ViewportClient:
         while (said := await self.next())["type"] != kind:
             pass
         return said
+
+    async def until_sent(self, kind: str, send: Callable[[], Awaitable[None]]) -> Any:
+        """The next message of a kind that follows what `send` sends; it sends again until then, since pictures may be lost."""
+        following = asyncio.create_task(self.until(kind))
+        try:
+            while not following.done():
+                await send()
+                await asyncio.wait({following}, timeout=0.5)
+            return await following
+        finally:
+            following.cancel()
 
     async def picture(self) -> dict[str, Any]:
         """The image of the next text message `newImage`."""

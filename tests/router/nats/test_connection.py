@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -68,24 +70,50 @@ async def test_a_message_that_comes_alone_is_written_at_once_and_all_keep_their_
     await listening.stop()
 
 
+async def _send(connection: Connection, subject: str) -> None:
+    await connection.send(subject, b"first")
+
+
+async def _subscribe(connection: Connection, subject: str) -> None:
+    await connection.listen(f"{subject}.other", lambda *_message: None)
+
+
+async def _unsubscribe(connection: Connection, subject: str) -> None:
+    (listening,) = (each for each in connection._wire._subs.values() if each.subject == f"{subject}.idle")
+    await listening.unsubscribe()
+
+
+async def _flush(connection: Connection, subject: str) -> None:
+    with contextlib.suppress(TimeoutError):
+        await connection.flush(0.05)
+
+
+@pytest.mark.parametrize("act", [_send, _subscribe, _unsubscribe, _flush])
 async def test_what_is_sent_over_a_socket_that_was_closed_a_moment_ago_waits_for_the_next_write(
-    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[Connection, str], Awaitable[None]]
 ) -> None:
     connection, heard = broker.connection, list[bytes]()
     await connection.listen(f"said.{entity}", lambda _subject, _reply, payload, _headers: heard.append(payload))
+    await connection.listen(f"said.{entity}.idle", lambda *_message: None)
     wire: Any = connection._wire
-    flush = wire._flush_pending
+    write, refused = wire._transport.writelines, list[bool]()
 
-    async def closed(force_flush: bool = False) -> NoReturn:
-        monkeypatch.setattr(wire, "_flush_pending", flush)
+    def closed(_commands: list[bytes]) -> NoReturn:
+        monkeypatch.setattr(wire._transport, "writelines", write)
+        refused.append(True)
         raise RuntimeError("unable to perform operation; the handler is closed")  # as uvloop says it
 
+    # What nats-py does once its flusher met such a socket, and until it reads its end.
+    wire._flusher_task.cancel()
+    await asyncio.wait({wire._flusher_task})
     monkeypatch.setattr(wire, "_write_through", lambda _command: False)
-    monkeypatch.setattr(wire, "_flush_pending", closed)
-    await connection.send(f"said.{entity}", b"first")
+    monkeypatch.setattr(wire._transport, "writelines", closed)
+    await act(connection, f"said.{entity}")
+    assert refused
     await connection.send(f"said.{entity}", b"second")
 
-    await eventually(lambda: heard == [b"first", b"second"])
+    await eventually(lambda: heard[-1:] == [b"second"] and not wire._pending)
+    assert heard == ([b"first", b"second"] if act is _send else [b"second"])
 
 
 async def test_a_flush_ends_at_once_where_the_connection_is_lost_or_down(tmp_path: Path) -> None:
