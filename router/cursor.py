@@ -4,12 +4,16 @@
 stream's name and creation time, so a cursor of a stream that was deleted and made again is known as foreign. The check is
 the CRC-32 of the stored event at that sequence: after an older backup was restored, epoch and creation time are the same,
 and only the check tells that the sequence was given to another event. A cursor without a check is valid, and is believed.
+
+Where EVENTS has several shards (`router.layout`), a cursor has a part for each, in their order:
+`2-5f3a9c1e.2a.9b1c04e2~0badcafe.7.cbf43926~77e01a3c.0`, again epoch, sequence and check, in hexadecimal without padding.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -22,6 +26,9 @@ from router.errors import BadCursor
 _MARKED = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d\.\d{6})(\d{1,15})(\d{4})(?:[Zz]|[+ -]00:?00)\Z")
 _FRACTION = re.compile(r"\.(\d+)")
 _FORM = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{12})(?:-([0-9a-f]{8}))?\Z")
+# 64 parts are the most that EVENTS has shards (`router.layout`).
+_PART = re.compile(r"([0-9a-f]{8})\.(0|[1-9a-f][0-9a-f]{0,11})(?:\.(0|[1-9a-f][0-9a-f]{0,7}))?\Z")
+_MAX_PARTS = 64
 # An epoch that no stream has: places in it are answered by a gap.
 FOREIGN = "00000000"
 # The check of a place whose event is not known.
@@ -39,12 +46,50 @@ class Cursor(msgspec.Struct, frozen=True, order=True, gc=False):
     def __str__(self) -> str:
         return token(self.epoch, self.sequence, self.check)
 
+    @property
+    def parts(self) -> tuple[Cursor, ...]:
+        """Itself: a place in one shard."""
+        return (self,)
+
     @classmethod
     def parse(cls, token: str) -> Cursor:
-        """Reads a token; raises BadCursor for anything this system did not issue."""
+        """Reads a token of one shard; raises BadCursor for anything this system did not issue."""
         if found := _FORM.match(token):
             return cls(found[1], int(found[2], 16), int(found[3], 16) if found[3] else UNKNOWN)
         raise BadCursor(f"{token[:60]!r}: {BadCursor.__doc__}")
+
+
+class VectorCursor(msgspec.Struct, frozen=True, gc=False):
+    """A place in each of several shards: everything up to and with these has been seen."""
+
+    # In the order of the shards.
+    parts: tuple[Cursor, ...]
+
+    def __str__(self) -> str:
+        return vector_token(part_token(part.epoch, part.sequence, part.check) for part in self.parts)
+
+
+def parse_cursor(token: str) -> Cursor | VectorCursor:
+    """Reads a token of either form; raises BadCursor for anything this system did not issue."""
+    if not token.startswith("2-"):
+        return Cursor.parse(token)
+    texts = token[2:].split("~", _MAX_PARTS)
+    found = [_PART.match(text) for text in texts]
+    if len(found) > _MAX_PARTS or not all(found):
+        raise BadCursor(f"{token[:60]!r}: {BadCursor.__doc__}")
+    return VectorCursor(
+        tuple(Cursor(part[1], int(part[2], 16), int(part[3], 16) if part[3] else UNKNOWN) for part in found if part)
+    )
+
+
+def part_token(epoch: str, sequence: int, check: int = UNKNOWN) -> str:
+    """One part of a cursor of several shards; without a check where that is UNKNOWN."""
+    return f"{epoch}.{sequence:x}" if check < 0 else f"{epoch}.{sequence:x}.{check:x}"
+
+
+def vector_token(parts: Iterable[str]) -> str:
+    """The cursor of several shards from its parts, in the order of the shards."""
+    return "2-" + "~".join(parts)
 
 
 def token(epoch: str, sequence: int, check: int = UNKNOWN) -> str:
@@ -95,7 +140,7 @@ class Start:
     A snapshot that was read in part has the cursor of the place that it is of, and the sequence up to which it was read.
     """
 
-    cursor: Cursor | None = None
+    cursor: Cursor | VectorCursor | None = None
     earliest: bool = False
     now: bool = False
     last: int | None = None
@@ -135,8 +180,8 @@ def parse_start(cursor: str | None = None, since: str | None = None, last: int |
         if cursor == SNAPSHOT:
             return Start(snapshot=True)
         if found := _PARTLY.match(cursor):
-            return Start(cursor=Cursor.parse(found[2]), snapshot=True, shown=int(found[1], 16))
-        return Start(cursor=Cursor.parse(cursor))
+            return Start(cursor=parse_cursor(found[2]), snapshot=True, shown=int(found[1], 16))
+        return Start(cursor=parse_cursor(cursor))
     if last not in (None, ""):
         try:
             count = int(str(last))

@@ -8,10 +8,11 @@ from router.codec import decode
 from router.cursor import check_of, token
 from router.errors import BadEvent, deadletter_reason
 from router.event import Event
+from router.layout import ORIGINAL, Shard
 
 
 class Record:
-    """An event as EVENTS holds it: its sequence, its subject, its bytes. Shared, so nobody may change it.
+    """An event as EVENTS holds it: its shard and sequence, its subject, its bytes. Shared, so nobody may change it.
 
     `superseded` counts the events that this one stands for beside itself, where a reader asked for fewer.
     `encoded` is the place where dialects keep what they made of it, by dialect name. `fault` says why the bytes are no event,
@@ -29,6 +30,7 @@ class Record:
         "previous",
         "reason",
         "sequence",
+        "shard",
         "subject",
         "superseded",
     )
@@ -41,8 +43,10 @@ class Record:
         previous: int = 0,
         superseded: int = 0,
         check: int | None = None,
+        shard: Shard = ORIGINAL,
     ) -> None:
         """`check` is that of what is stored at the sequence, where `payload` is not the same bytes."""
+        self.shard = shard
         self.sequence = sequence
         self.subject = subject
         self.payload = payload

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from router.broker import PAGE_EVENTS, Broker, Page, StreamState
 from router.checks import Checks, stored_at
 from router.codec import rfc3339
-from router.cursor import FOREIGN, UNKNOWN, Cursor, Start, TimeMark
+from router.cursor import FOREIGN, UNKNOWN, Cursor, Start, TimeMark, VectorCursor
 from router.record import Record
 
 # 64 full pages are kept, at most 64 MiB: a crowd that reconnects reads the store once.
@@ -133,6 +133,9 @@ class Replay:
     async def place(self, start: Start, patterns: tuple[str, ...], state: StreamState | None = None) -> Place:
         """Finds where a reader begins, and what it has missed for ever. Raises BrokerError."""
         state = state or await self._broker.state()
+        if isinstance(start.cursor, VectorCursor):
+            # Of several shards, and these are read from one.
+            return place_of(_foreign(start.cursor.parts[0]), state)
         if start.cursor is not None:
             return place_of(start.cursor if await self.fits(start.cursor, state) else _foreign(start.cursor), state)
         if start.mark is not None:

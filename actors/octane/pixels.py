@@ -20,7 +20,7 @@ MAX_PIXELS = 1 << 26
 MAX_PIXELS_PER_ARRIVED = 8
 
 
-class Layout(NamedTuple):
+class PixelLayout(NamedTuple):
     """How one pixel is stored in memory: the number type, and how many of them."""
 
     dtype: np.dtype[Any]
@@ -33,16 +33,16 @@ class Layout(NamedTuple):
 
 
 _BYTE, _HALF, _FLOAT = np.dtype("u1"), np.dtype("<f2"), np.dtype("<f4")
-LAYOUTS: dict[int, Layout] = {
-    wire.IMAGE_TYPE_LDR_RGBA: Layout(_BYTE, 4),
-    wire.IMAGE_TYPE_LDR_MONO: Layout(_BYTE, 1),
-    wire.IMAGE_TYPE_LDR_MONO_ALPHA: Layout(_BYTE, 2),
-    wire.IMAGE_TYPE_HDR_RGBA: Layout(_FLOAT, 4),
-    wire.IMAGE_TYPE_HDR_MONO: Layout(_FLOAT, 1),
-    wire.IMAGE_TYPE_HDR_MONO_ALPHA: Layout(_FLOAT, 2),
-    wire.IMAGE_TYPE_HALF_RGBA: Layout(_HALF, 4),
-    wire.IMAGE_TYPE_HALF_MONO: Layout(_HALF, 1),
-    wire.IMAGE_TYPE_HALF_MONO_ALPHA: Layout(_HALF, 2),
+LAYOUTS: dict[int, PixelLayout] = {
+    wire.IMAGE_TYPE_LDR_RGBA: PixelLayout(_BYTE, 4),
+    wire.IMAGE_TYPE_LDR_MONO: PixelLayout(_BYTE, 1),
+    wire.IMAGE_TYPE_LDR_MONO_ALPHA: PixelLayout(_BYTE, 2),
+    wire.IMAGE_TYPE_HDR_RGBA: PixelLayout(_FLOAT, 4),
+    wire.IMAGE_TYPE_HDR_MONO: PixelLayout(_FLOAT, 1),
+    wire.IMAGE_TYPE_HDR_MONO_ALPHA: PixelLayout(_FLOAT, 2),
+    wire.IMAGE_TYPE_HALF_RGBA: PixelLayout(_HALF, 4),
+    wire.IMAGE_TYPE_HALF_MONO: PixelLayout(_HALF, 1),
+    wire.IMAGE_TYPE_HALF_MONO_ALPHA: PixelLayout(_HALF, 2),
 }
 
 
@@ -95,7 +95,7 @@ def decode(image: wire.ApiRenderImage) -> RenderPicture:
     return RenderPicture(stored, image.size.x, _alpha(image, layout, linear), rows, image.colorSpace, linear)
 
 
-def _alpha(image: wire.ApiRenderImage, layout: Layout, linear: bool) -> Alpha | None:
+def _alpha(image: wire.ApiRenderImage, layout: PixelLayout, linear: bool) -> Alpha | None:
     if not image.hasAlpha or layout.channels not in (2, 4):
         return None
     try:
@@ -106,7 +106,7 @@ def _alpha(image: wire.ApiRenderImage, layout: Layout, linear: bool) -> Alpha | 
     return Alpha.LINEARISED if linear and alpha is Alpha.ENCODED else alpha
 
 
-def _rows(image: wire.ApiRenderImage, layout: Layout) -> tuple[NDArray[Any], int]:
+def _rows(image: wire.ApiRenderImage, layout: PixelLayout) -> tuple[NDArray[Any], int]:
     """The rows of an image, and how many of them arrived as a whole. Raises Unreadable before it takes memory for them."""
     width, height = image.size.x, image.size.y
     data = image.buffer.data  # read once: each access copies it

@@ -132,7 +132,7 @@ class ReaderRecovery:
 
     def _place_now(self, start: Start) -> Place | None:
         integrity, cursor = self._integrity, start.cursor
-        if cursor is None or cursor.epoch != integrity.epoch:
+        if not isinstance(cursor, Cursor) or cursor.epoch != integrity.epoch:
             return None
         before_first = max(integrity.first - 1, 0)
         if not before_first <= cursor.sequence <= integrity.position:

@@ -363,7 +363,7 @@ async def client_place(request: Request, patterns: tuple[str, ...]) -> ClientPla
     place = await edge_of(request).hub.recovery.begin(
         Start(cursor=start.cursor), View.of("", list(patterns), None, None)
     )
-    if place.gap is not None and place.gap.reset:
+    if not isinstance(start.cursor, Cursor) or (place.gap is not None and place.gap.reset):
         return ClientPlace(foreign=True)
     return ClientPlace(start.cursor.sequence - bool(had), had)
 

@@ -15,7 +15,7 @@ import threading
 import time
 
 from actors.octane.simulator.server import run
-from actors.octane.simulator.settings import Generation, SimulatorSettings
+from actors.octane.simulator.settings import OctaneGeneration, SimulatorSettings
 from actors.octane.simulator.simulator import Simulator
 from protos import octane_types_pb2 as wire
 
@@ -63,7 +63,7 @@ def main() -> None:
     generation, width, height, rate = sys.argv[1:]
     settings = SimulatorSettings(
         port=0,
-        generation=Generation[generation],
+        generation=OctaneGeneration[generation],
         width=int(width),
         height=int(height),
         pitch=int(width) + 64,

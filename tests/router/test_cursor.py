@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.broker import StreamState
-from router.cursor import UNKNOWN, Cursor, epoch_of, parse_start, parse_time, rest_of_snapshot
+from router.cursor import (
+    UNKNOWN,
+    Cursor,
+    VectorCursor,
+    epoch_of,
+    parse_cursor,
+    parse_start,
+    parse_time,
+    rest_of_snapshot,
+)
 from router.errors import BadCursor
 from router.record import Record
 from router.replay import Gap, place_of
@@ -67,6 +76,51 @@ def test_a_truncated_or_mangled_cursor_is_refused() -> None:
     for token in (whole[:-1], whole + "0", whole.upper(), whole.replace("-", "_"), "2" + whole[1:], whole + "\n"):
         with pytest.raises(BadCursor):
             Cursor.parse(token)
+
+
+EPOCHS = st.integers(0, 2**32 - 1).map("{:08x}".format)
+PARTS = st.builds(Cursor, EPOCHS, SEQUENCES, st.just(UNKNOWN) | CHECKS)
+
+
+@given(st.lists(PARTS, min_size=1, max_size=64).map(tuple))
+def test_a_cursor_of_several_shards_comes_back_as_it_was_issued(parts: tuple[Cursor, ...]) -> None:
+    cursor = VectorCursor(parts)
+
+    assert parse_cursor(str(cursor)) == cursor
+    assert re.fullmatch(r"2-[0-9a-f.~]+", str(cursor))
+    with pytest.raises(BadCursor):
+        Cursor.parse(str(cursor))
+
+
+@given(st.text("0123456789abcdef.~-", max_size=40))
+def test_a_cursor_of_several_shards_has_one_form(rest: str) -> None:
+    try:
+        cursor = parse_cursor("2-" + rest)
+    except BadCursor:
+        return
+    assert str(cursor) == "2-" + rest
+
+
+def test_a_cursor_of_several_shards_that_was_mangled_is_refused() -> None:
+    part = "0badcafe.2a.9b1c04e2"
+    for text in (
+        "2-",
+        f"2-{part}~",
+        f"2-~{part}",
+        f"2-{part}\n",
+        f"2-{part}.0",
+        "2-0badcafe.02a",
+        "2-" + "~".join([part] * 65),
+    ):
+        with pytest.raises(BadCursor):
+            parse_cursor(text)
+
+
+def test_a_cursor_of_one_shard_is_read_as_it_always_was() -> None:
+    cursor = Cursor("0badcafe", 42, 7)
+
+    assert parse_cursor(str(cursor)) == cursor
+    assert cursor.parts == (cursor,)
 
 
 def test_two_lives_of_a_stream_have_two_epochs() -> None:

@@ -19,7 +19,7 @@ from actors.octane.simulator.answers.rendering import RENDERING
 from actors.octane.simulator.faults import OctaneFault
 from actors.octane.simulator.listeners import Listener, SimulatedKind, StreamEnd
 from actors.octane.simulator.refusing import CallRefused
-from actors.octane.simulator.settings import Generation
+from actors.octane.simulator.settings import OctaneGeneration
 from actors.octane.simulator.simulator import Simulator
 from protos import octane_livelink_pb2 as livelink
 from protos import octane_node_pb2 as node
@@ -83,7 +83,7 @@ def _unary(simulator: Simulator, service: Any, rpc: str, answer: Answer) -> Any:
 
 def _of_generation(simulator: Simulator, rpc: str, response: Any) -> Any:
     """The response as the generation lays it out."""
-    if simulator.settings.generation is not Generation.ALPHA_3 or not rpc.endswith("Statistics"):
+    if simulator.settings.generation is not OctaneGeneration.ALPHA_3 or not rpc.endswith("Statistics"):
         return response
     if isinstance(response, render.ApiRenderEngine.getRenderStatisticsResponse):
         # In Alpha 3 this field is an enum.
@@ -121,7 +121,7 @@ def _stream(simulator: Simulator) -> Any:
             else:
                 return
 
-    if simulator.settings.generation is Generation.ALPHA_3:
+    if simulator.settings.generation is OctaneGeneration.ALPHA_3:
         return grpc.stream_stream_rpc_method_handler(
             both_ways,
             request_deserializer=alpha.StreamCallbackResponseAlpha3.FromString,

@@ -12,7 +12,7 @@ from actors.octane.simulator.faults import OctaneFault
 MAX_PASSES = 8
 
 
-class Generation(Enum):
+class OctaneGeneration(Enum):
     """Which wire the simulator speaks; the value is the version it gives."""
 
     BETA_2 = 15000008  # events say that there is an image
@@ -33,7 +33,7 @@ class SimulatorSettings:
     samples_per_second: float = 25.0
     images_per_second: float = 4.0
     rest: float = 6.0  # seconds between the last sample and the next render
-    generation: Generation = Generation.BETA_2
+    generation: OctaneGeneration = OctaneGeneration.BETA_2
     # Pictures of that type whatever a client asks for, and with all their bytes.
     hdr: bool = False
     half: bool = False

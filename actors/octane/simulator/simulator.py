@@ -27,11 +27,11 @@ from actors.octane.simulator.pins import PinValues
 from actors.octane.simulator.refusing import CallRefused
 from actors.octane.simulator.render import Render
 from actors.octane.simulator.scene import FLOOR, Point, Viewpoint
-from actors.octane.simulator.settings import Generation, SimulatorSettings
+from actors.octane.simulator.settings import OctaneGeneration, SimulatorSettings
 from actors.octane.simulator.spoiling import SPOILING, before_last_change, spoil
 from protos import octane_types_pb2 as wire
 
-__all__ = ["Generation", "Listener", "SimulatedKind", "Simulator", "SimulatorSettings"]
+__all__ = ["Listener", "OctaneGeneration", "SimulatedKind", "Simulator", "SimulatorSettings"]
 
 # The actor marks an Octane of this name as simulated.
 NAME = "Callboard simulator of Octane"
@@ -49,7 +49,7 @@ class Simulator:
         self.settings = settings = settings or SimulatorSettings()
         self.address = ""
         self.name, self.device = NAME, DEVICE
-        self.embeds_images = settings.generation is not Generation.BETA_2
+        self.embeds_images = settings.generation is not OctaneGeneration.BETA_2
         self.calls: Counter[str] = Counter()  # by the name of the rpc
         self.restarts = 0
         self.faults = FaultBoard()

@@ -31,7 +31,7 @@ POSITION = "fanout.position"
 MARGIN = timedelta(seconds=60)
 
 
-class Position(msgspec.Struct):
+class MatchedPosition(msgspec.Struct):
     """Every event up to `sequence` has been turned into jobs; `check` is that of its place, where it is known."""
 
     epoch: str
@@ -39,7 +39,7 @@ class Position(msgspec.Struct):
     check: int = UNKNOWN
 
 
-_position = decoder(Position, LEASES)
+_position = decoder(MatchedPosition, LEASES)
 
 
 class Checkpoint:
@@ -63,15 +63,15 @@ class Checkpoint:
         self._revision = 0
         self._saved = -1
         # Where this process's last ownership ended: counts where LEASES was recreated and nothing is kept there.
-        self._former: tuple[Position, dict[str, Mark]] | None = None
+        self._former: tuple[MatchedPosition, dict[str, Mark]] | None = None
 
     def remember(self) -> None:
         """Notes how far this process has come, at the end of its ownership."""
         progress = self._progress
         self._former = (
-            Position(progress.epoch, *progress.newest)
+            MatchedPosition(progress.epoch, *progress.newest)
             if progress.newest[0] == progress.position
-            else Position(progress.epoch, progress.position),
+            else MatchedPosition(progress.epoch, progress.position),
             {id: Mark(progress.epoch, each.after, each.joined, each.since) for id, each in self._members.all.items()},
         )
 
@@ -115,7 +115,7 @@ class Checkpoint:
         members.gone.clear()
         progress.suspect = False
 
-    async def _check_restore(self, state: StreamState, kept: Position | None, entry: Entry | None) -> None:
+    async def _check_restore(self, state: StreamState, kept: MatchedPosition | None, entry: Entry | None) -> None:
         """Goes back where an older state of the stream was restored since the position was saved. Raises BrokerError.
 
         What is stored after that is stored later than the position was, so the fan-out goes on from that time, and no
@@ -181,7 +181,7 @@ class Checkpoint:
                 return
             if check != UNKNOWN and progress.newest is newest and newest[0] <= position:
                 progress.newest = position, check
-        value = msgspec.json.encode(Position(progress.epoch, position, check))
+        value = msgspec.json.encode(MatchedPosition(progress.epoch, position, check))
         try:
             self._revision = await self._bucket.update(POSITION, value, self._revision)
         except Conflict:

@@ -93,14 +93,14 @@ class Kept(msgspec.Struct, array_like=True):
         )
 
 
-class Shard(msgspec.Struct):
+class StatsShard(msgspec.Struct):
     """One value in the bucket: the counts of some sessions, and the number of each writer's last write."""
 
     sessions: dict[str, Kept] = {}
     writes: dict[str, int] = {}
 
 
-_shard = decoder(Shard, ENDPOINTS)
+_shard = decoder(StatsShard, ENDPOINTS)
 
 
 def shard_of(session: str) -> int:
@@ -120,7 +120,7 @@ class _Known:
     __slots__ = ("revision", "shard", "unanswered")
 
     def __init__(self) -> None:
-        self.shard: Shard | None = None
+        self.shard: StatsShard | None = None
         self.revision = 0
         self.unanswered: dict[int, _Unanswered] = {}
 
@@ -207,7 +207,7 @@ class DeliveryStats:
     async def _learn(self, number: int, known: _Known) -> None:
         entry = await self._bucket.get(_key(number))
         shard = _shard(entry.key, entry.value) if entry is not None else None
-        known.shard = shard or Shard()
+        known.shard = shard or StatsShard()
         known.revision = entry.revision if entry is not None else 0
         # At most one of them is stored: each is conditional upon the revision that was known before all of them.
         stored = known.unanswered.get(known.shard.writes.get(self._writer, 0))
@@ -228,7 +228,7 @@ class DeliveryStats:
             sessions[session] = sessions.get(session, Kept()).plus(more)
         writes = {writer: last for writer, last in known.shard.writes.items() if writer != self._writer}
         writes = dict([*writes.items(), (self._writer, self._number)][-WRITERS:])
-        shard = Shard(sessions, writes)
+        shard = StatsShard(sessions, writes)
         known.unanswered[self._number] = _Unanswered(known.revision, fresh)
         value, key = msgspec.json.encode(shard), _key(number)
         try:
@@ -315,7 +315,7 @@ class DeliveryStats:
         )
         return sum(sum(listing.subjects.values()) for listing in listings)
 
-    async def _all(self) -> Iterable[Shard]:
+    async def _all(self) -> Iterable[StatsShard]:
         entries = await self._bucket.entries(f"{PREFIX}.*")
         return [shard for entry in entries if (shard := _shard(entry.key, entry.value)) is not None]
 

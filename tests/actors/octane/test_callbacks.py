@@ -32,7 +32,7 @@ from actors.octane.observations import (
     StreamEnded,
     StreamHeld,
 )
-from actors.octane.simulator.simulator import Generation
+from actors.octane.simulator.simulator import OctaneGeneration
 from actors.octane.simulator.simulator import SimulatedKind as Told
 from protos import octane_stream_pb2 as stream
 from protos import octane_stream_pb2_grpc as stream_rpc
@@ -311,7 +311,7 @@ def test_what_is_no_event_is_passed_over(payload):
 
 
 async def test_alpha_5_brings_its_images_along():
-    older = replace(QUICK, generation=Generation.ALPHA_5)
+    older = replace(QUICK, generation=OctaneGeneration.ALPHA_5)
     async with simulated(older) as octane, OctaneClient(octane.address) as client:
         await CallbackRegistration(client, unseen).ask()
         async with aclosing(CallbackStream(client, unseen).notices()) as notices:

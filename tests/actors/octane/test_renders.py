@@ -17,7 +17,7 @@ from actors.octane.actor import Octane, OctaneSettings
 from actors.octane.render_run import RenderSettings
 from actors.octane.render_store import NatsRenderStore
 from actors.octane.simulator.faults import OctaneFault
-from actors.octane.simulator.simulator import Generation, SimulatedKind, SimulatorSettings
+from actors.octane.simulator.simulator import OctaneGeneration, SimulatedKind, SimulatorSettings
 from protos import octane_types_pb2 as wire
 from router.broker import Broker
 from router.errors import Timeout
@@ -53,9 +53,9 @@ async def said(broker: Broker, octane: str, kind: str) -> list[Event]:
     return [event for event in events if event.subject.entity.startswith(f"octane-{octane}-")]
 
 
-@pytest.mark.parametrize("generation", [Generation.BETA_2, Generation.ALPHA_5])
+@pytest.mark.parametrize("generation", [OctaneGeneration.BETA_2, OctaneGeneration.ALPHA_5])
 async def test_a_render_that_is_done_is_told_of_with_its_last_picture(
-    broker: Broker, entity: str, generation: Generation
+    broker: Broker, entity: str, generation: OctaneGeneration
 ) -> None:
     render = replace(SECOND, generation=generation)
     async with simulated(render) as octane, acting(broker, entity, octane.address, public_url="https://edge.example"):

@@ -10,7 +10,7 @@ import grpc
 from actors.octane.simulator.answers.call import Answer, Fields, RpcCall, result
 from actors.octane.simulator.pins import CONNECTED, FILM, IMAGER
 from actors.octane.simulator.refusing import CallRefused, invalid, require_node
-from actors.octane.simulator.settings import Generation
+from actors.octane.simulator.settings import OctaneGeneration
 from actors.octane.simulator.simulator import NODES, TARGET, node
 from protos import octane_node_pb2 as nodes
 from protos import octane_types_pb2 as wire
@@ -25,7 +25,7 @@ def connected_node(call: RpcCall) -> Fields:
     return result(wire.ObjectRef() if found is None else node(found))
 
 
-def _of(*generations: Generation) -> Callable[[Answer], Answer]:
+def _of(*generations: OctaneGeneration) -> Callable[[Answer], Answer]:
     """Lets a call be unknown to all but these generations."""
 
     def limit(answer: Answer) -> Answer:
@@ -39,7 +39,7 @@ def _of(*generations: Generation) -> Callable[[Answer], Answer]:
     return limit
 
 
-_beta, _alpha = _of(Generation.BETA_2), _of(Generation.ALPHA_3, Generation.ALPHA_5)
+_beta, _alpha = _of(OctaneGeneration.BETA_2), _of(OctaneGeneration.ALPHA_3, OctaneGeneration.ALPHA_5)
 
 
 @_beta

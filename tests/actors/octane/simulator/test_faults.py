@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from actors.octane.simulator.faults import FaultBoard, OctaneFault
-from actors.octane.simulator.simulator import Generation, SimulatedKind
+from actors.octane.simulator.simulator import OctaneGeneration, SimulatedKind
 from protos import octane_types_pb2 as wire
 from tests.actors.octane.simulation import LONG, simulated
 from tests.actors.octane.simulator.asking import ask, call, channel_to, end_of, events_of, listening, register
@@ -106,7 +106,7 @@ async def test_a_hang_accepts_connections_and_answers_nothing_until_it_is_over()
         events.cancel()
 
 
-@pytest.mark.parametrize("generation", [Generation.BETA_2, Generation.ALPHA_5])
+@pytest.mark.parametrize("generation", [OctaneGeneration.BETA_2, OctaneGeneration.ALPHA_5])
 async def test_events_come_twice(generation):
     async with (
         simulated(replace(STILL, generation=generation)) as octane,

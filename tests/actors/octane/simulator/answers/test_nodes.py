@@ -8,14 +8,14 @@ import grpc
 import pytest
 
 from actors.octane.simulator.pins import CAMERA, CONNECTED, FILM, IMAGER
-from actors.octane.simulator.settings import Generation
+from actors.octane.simulator.settings import OctaneGeneration
 from actors.octane.simulator.simulator import TARGET, node
 from protos import octane_node_pb2 as nodes
 from tests.actors.octane.simulation import LONG, simulated
 from tests.actors.octane.simulator.asking import ask, channel_to
 from tests.waiting import eventually
 
-ALPHA = replace(LONG, generation=Generation.ALPHA_5)
+ALPHA = replace(LONG, generation=OctaneGeneration.ALPHA_5)
 
 
 async def test_the_nodes_behind_the_pins_of_the_target_are_found_and_others_have_none() -> None:
