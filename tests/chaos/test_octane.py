@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from actors.octane.simulator.faults import OctaneFault
-from actors.octane.simulator.simulator import Generation, Simulator
+from actors.octane.simulator.simulator import OctaneGeneration, Simulator
 from actors.system.probe import Probe
 from protos import octane_types_pb2 as wire
 from tests.actors.octane.simulation import LONG, simulated
@@ -137,7 +137,7 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(generation: Generation, lag: Lag) -> Any:
+async def watched(generation: OctaneGeneration, lag: Lag) -> Any:
     async with simulated(replace(GOING, generation=generation)) as octane, watching(octane.address) as probe:
         probe.set_viewers("octane", "main", 1)
         one = Watched(octane, probe, lag)
@@ -161,8 +161,8 @@ async def test_state_and_picture_are_true_within_three_seconds_of_fifty_faults_a
     lag = Lag()
     async with (
         lag.measured(),
-        watched(Generation.BETA_2, lag) as newer,
-        watched(Generation.ALPHA_5, lag) as older,
+        watched(OctaneGeneration.BETA_2, lag) as newer,
+        watched(OctaneGeneration.ALPHA_5, lag) as older,
     ):
         plans = [(newer, faults(16, FAULTS // 2)), (older, faults(17, FAULTS // 2))]
 

@@ -14,7 +14,7 @@ import pytest
 from actors.octane.callbacks import USER_DATA
 from actors.octane.simulator.faults import OctaneFault
 from actors.octane.simulator.listeners import CallbackSlot, Registration, SimulatedKind
-from actors.octane.simulator.simulator import Generation, Simulator
+from actors.octane.simulator.simulator import OctaneGeneration, Simulator
 from actors.system.actor import Reject
 from actors.system.probe import Probe
 from protos import octane_types_pb2 as wire
@@ -24,7 +24,7 @@ from tests.actors.octane.watching import latest, pictures, said, statuses, watch
 from tests.waiting import eventually
 
 IMAGES = SimulatedKind.NEW_IMAGE
-GENERATIONS = pytest.mark.parametrize("generation", [Generation.BETA_2, Generation.ALPHA_5])
+GENERATIONS = pytest.mark.parametrize("generation", [OctaneGeneration.BETA_2, OctaneGeneration.ALPHA_5])
 
 
 @asynccontextmanager
@@ -48,7 +48,7 @@ async def goes_on(probe: Probe, count: int = 3) -> None:
 
 
 async def test_a_stream_that_ends_with_an_unknown_status_is_refused_and_pictures_are_fetched_without_it():
-    async with simulated(replace(LONG, generation=Generation.ALPHA_5)) as octane, shown(octane) as probe:
+    async with simulated(replace(LONG, generation=OctaneGeneration.ALPHA_5)) as octane, shown(octane) as probe:
         octane.strike(OctaneFault.UNKNOWN_STATUS)
         await eventually(lambda: is_now(probe, status="refused"))
         assert "Unexpected error in RPC handling" in latest(probe)["reason"]
@@ -66,7 +66,7 @@ async def test_a_stream_that_ends_with_an_unknown_status_is_refused_and_pictures
 
 async def test_images_larger_than_a_message_are_said_to_be_and_come_along_no_more():
     async with (
-        simulated(replace(LONG, generation=Generation.ALPHA_5)) as octane,
+        simulated(replace(LONG, generation=OctaneGeneration.ALPHA_5)) as octane,
         watching(octane.address, max_message=4096) as probe,  # a picture here has 6912 bytes
     ):
         probe.set_viewers("octane", "main", 1)
@@ -291,7 +291,10 @@ async def test_after_a_failure_there_is_neither_speed_nor_remaining_time():
 
 
 async def test_an_alpha_3_is_refused_with_what_it_takes():
-    async with simulated(replace(LONG, generation=Generation.ALPHA_3)) as octane, watching(octane.address) as probe:
+    async with (
+        simulated(replace(LONG, generation=OctaneGeneration.ALPHA_3)) as octane,
+        watching(octane.address) as probe,
+    ):
         await eventually(lambda: is_now(probe, status="refused"))
 
         assert "2026.1 Alpha 3" in latest(probe)["reason"] and "Alpha 5 or newer" in latest(probe)["reason"]

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from actors.octane.simulator.refusing import invalid
-from actors.octane.simulator.settings import Generation
+from actors.octane.simulator.settings import OctaneGeneration
 from actors.system.actor import Reject
 from tests.actors.octane.commanding import STEADY, commanded
 from tests.actors.octane.watching import said
 from tests.waiting import eventually
 
-both = pytest.mark.parametrize("generation", [Generation.BETA_2, Generation.ALPHA_5])
+both = pytest.mark.parametrize("generation", [OctaneGeneration.BETA_2, OctaneGeneration.ALPHA_5])
 
 
 def _refuse(*_: object) -> None:
@@ -45,7 +45,7 @@ async def test_a_film_region_is_set_bounded_by_the_film_and_cleared(generation):
 
 async def test_an_octane_without_the_node_service_says_that_it_is_not_available_and_shows_no_tonemap():
     async with commanded() as (octane, probe):
-        octane.settings = replace(octane.settings, generation=Generation.ALPHA_3)
+        octane.settings = replace(octane.settings, generation=OctaneGeneration.ALPHA_3)
         octane.pins.get = octane.pins.set = _refuse  # type: ignore[method-assign]
 
         with pytest.raises(Reject, match=r"not available on this Octane|octane refused"):

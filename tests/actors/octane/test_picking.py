@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from actors.octane.simulator.refusing import invalid
-from actors.octane.simulator.settings import Generation
+from actors.octane.simulator.settings import OctaneGeneration
 from actors.system.actor import Reject
 from protos import octane_node_pb2 as node
 from tests.actors.octane.commanding import STEADY, commanded
 
-both = pytest.mark.parametrize("generation", [Generation.BETA_2, Generation.ALPHA_5])
+both = pytest.mark.parametrize("generation", [OctaneGeneration.BETA_2, OctaneGeneration.ALPHA_5])
 
 
 def _refuse(*_: object) -> None:

@@ -19,7 +19,7 @@ from actors.octane.compositing import display
 from actors.octane.formats import Ladder
 from actors.octane.pixels import decode
 from actors.octane.simulator.faults import OctaneFault
-from actors.octane.simulator.simulator import Generation, SimulatedKind
+from actors.octane.simulator.simulator import OctaneGeneration, SimulatedKind
 from actors.system.probe import Probe
 from protos import octane_types_pb2 as wire
 from router.rendition import DEFAULT, Rendition
@@ -184,7 +184,7 @@ async def test_who_comes_late_gets_the_newest_picture_in_every_form():
 
 
 async def test_alpha_5_sends_images_along_only_while_somebody_watches():
-    settings = replace(LONG, generation=Generation.ALPHA_5)
+    settings = replace(LONG, generation=OctaneGeneration.ALPHA_5)
     async with simulated(settings) as octane, watching(octane.address, idle_fps=20.0) as probe:
         await eventually(lambda: len(frames(probe, BEAUTY)) > 2)
         # Pictures come by grabbing.

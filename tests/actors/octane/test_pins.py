@@ -10,14 +10,14 @@ from actors.octane.client import OctaneClient
 from actors.octane.errors import Declined
 from actors.octane.link import OctaneLink
 from actors.octane.pins import AUTOFOCUS, EXPOSURE, FOCAL_DEPTH, GAMMA, REGION_SIZE, WHITE_BALANCE, OctanePins, Pin
-from actors.octane.simulator.settings import Generation
+from actors.octane.simulator.settings import OctaneGeneration
 from actors.octane.simulator.simulator import TARGET
 from protos import octane_node_pb2 as node
 from tests.actors.octane.commanding import STEADY
 from tests.actors.octane.simulation import simulated
 
 
-@pytest.mark.parametrize("generation", [Generation.BETA_2, Generation.ALPHA_5])
+@pytest.mark.parametrize("generation", [OctaneGeneration.BETA_2, OctaneGeneration.ALPHA_5])
 async def test_values_of_every_type_are_set_and_read_back(generation):
     async with simulated(replace(STEADY, generation=generation)) as octane, OctaneClient(octane.address) as client:
         link = OctaneLink(octane.address)
@@ -36,7 +36,7 @@ async def test_values_of_every_type_are_set_and_read_back(generation):
 
         # The generation is found out once, by the first call that is unknown.
         beta = octane.calls["setPinValueByPinID"]
-        assert beta == (6 if generation is Generation.BETA_2 else 1)
+        assert beta == (6 if generation is OctaneGeneration.BETA_2 else 1)
         with pytest.raises(Declined, match="no such pin"):
             await pins.get(target, Pin(node.P_IMAGER, node.P_AUTOFOCUS, AUTOFOCUS.type))
         with pytest.raises(Declined, match="another type"):

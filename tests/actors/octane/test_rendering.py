@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.octane.simulator.settings import Generation
+from actors.octane.simulator.settings import OctaneGeneration
 from actors.system.actor import Reject
 from protos import octane_types_pb2 as wire
 from tests.actors.octane.commanding import GOING, STEADY, commanded
@@ -14,7 +14,7 @@ from tests.actors.octane.simulation import simulated
 from tests.actors.octane.watching import said, watching
 from tests.waiting import eventually
 
-both = pytest.mark.parametrize("generation", [Generation.BETA_2, Generation.ALPHA_5])
+both = pytest.mark.parametrize("generation", [OctaneGeneration.BETA_2, OctaneGeneration.ALPHA_5])
 
 
 @both

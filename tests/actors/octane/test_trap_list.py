@@ -30,7 +30,7 @@ from actors.octane.errors import Disconnected
 from actors.octane.pixels import decode
 from actors.octane.simulator import server
 from actors.octane.simulator.faults import OctaneFault
-from actors.octane.simulator.simulator import FIRST_OBJECT, Generation, SimulatedKind, Simulator
+from actors.octane.simulator.simulator import FIRST_OBJECT, OctaneGeneration, SimulatedKind, Simulator
 from actors.octane.statistics import describe
 from actors.system.actor import Reject
 from actors.system.probe import Probe
@@ -43,7 +43,7 @@ from tests.waiting import eventually
 
 # One that stays as it is: no end, no next view.
 STEADY = replace(LONG, rest=600.0)
-BOTH = [Generation.BETA_2, Generation.ALPHA_5]
+BOTH = [OctaneGeneration.BETA_2, OctaneGeneration.ALPHA_5]
 
 
 @asynccontextmanager
@@ -322,8 +322,8 @@ async def test_18_no_memory_is_taken_for_bytes_that_did_not_arrive():
 
 async def test_19_both_generations_are_watched_in_one_process():
     async with (
-        viewed(replace(STEADY, generation=Generation.BETA_2)) as (_, newer),
-        viewed(replace(STEADY, generation=Generation.ALPHA_5)) as (_, older),
+        viewed(replace(STEADY, generation=OctaneGeneration.BETA_2)) as (_, newer),
+        viewed(replace(STEADY, generation=OctaneGeneration.ALPHA_5)) as (_, older),
     ):
         for probe in itertools.chain((newer, older), (newer, older)):
             await more_pictures(probe)
@@ -333,7 +333,7 @@ async def test_19_both_generations_are_watched_in_one_process():
 
 async def test_19_alpha_3_is_refused_with_its_name():
     async with (
-        simulated(replace(STEADY, generation=Generation.ALPHA_3)) as octane,
+        simulated(replace(STEADY, generation=OctaneGeneration.ALPHA_3)) as octane,
         watching(octane.address) as probe,
     ):
         await eventually(lambda: latest(probe).get("status") == "refused")

@@ -7,7 +7,7 @@ import itertools
 from dataclasses import replace
 
 from actors.octane.passes import track_name
-from actors.octane.simulator.simulator import Generation, SimulatedKind
+from actors.octane.simulator.simulator import OctaneGeneration, SimulatedKind
 from protos import octane_types_pb2 as wire
 from tests.actors.octane.simulation import LONG, simulated
 from tests.actors.octane.watching import pictures, said, statuses, watching
@@ -68,7 +68,10 @@ async def test_one_grab_is_under_way_at_most_however_many_images_are_announced()
 
 
 async def test_alpha_5s_own_images_are_shown_without_grabbing():
-    async with simulated(replace(LONG, generation=Generation.ALPHA_5)) as octane, watching(octane.address) as probe:
+    async with (
+        simulated(replace(LONG, generation=OctaneGeneration.ALPHA_5)) as octane,
+        watching(octane.address) as probe,
+    ):
         probe.set_viewers("octane", "main", 1)
         await eventually(lambda: len(pictures(probe)) > 5)
 

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from actors.octane.simulator.faults import OctaneFault
-from actors.octane.simulator.simulator import Generation, Simulator
+from actors.octane.simulator.simulator import OctaneGeneration, Simulator
 from protos import octane_types_pb2 as wire
 from tests.actors.octane.simulation import LONG
 from tests.browser.conftest import ARGUMENTS, chromium
@@ -79,10 +79,10 @@ DRAWN = "[...document.querySelector('canvas').getContext('2d').getImageData(0, 0
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("generation", [Generation.ALPHA_5, Generation.BETA_2], ids=["alpha-5", "beta-2"])
+@pytest.mark.parametrize("generation", [OctaneGeneration.ALPHA_5, OctaneGeneration.BETA_2], ids=["alpha-5", "beta-2"])
 @pytest.mark.parametrize("form", [None, "binary", "buffer"], ids=["as-it-is", "binary", "buffer"])
 async def test_the_document_s_client_shows_an_octane_unchanged_but_for_host_and_port(
-    edge_factory: EdgeFactory, own_nats: str, page: Page, generation: Generation, form: str | None
+    edge_factory: EdgeFactory, own_nats: str, page: Page, generation: OctaneGeneration, form: str | None
 ) -> None:
     settings = replace(LONG, generation=generation)
     async with edge_factory(nats=own_nats) as edge, watched_octane(own_nats, settings) as simulator:

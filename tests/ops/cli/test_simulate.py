@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.octane.simulator.faults import OctaneFault
-from actors.octane.simulator.settings import Generation
+from actors.octane.simulator.settings import OctaneGeneration
 from ops.cli.commands.simulate import COMMAND
 from ops.cli.flags import Parser, load
 from ops.process.roles import simulate_octane
@@ -30,7 +30,7 @@ def test_each_flag_sets_what_it_says(tmp_path: Path) -> None:
         "--chaos-every", "5", "--chaos-lasts", "2", "--chaos-seed", "7",
     ).section("simulator")  # fmt: skip
 
-    assert given.generation is Generation.ALPHA_3
+    assert given.generation is OctaneGeneration.ALPHA_3
     assert (given.hdr, given.half, given.mono, given.alpha, given.pass_ids) == (True, False, True, True, True)
     assert (given.passes, given.devices, given.images_per_second, given.save_directory) == (3, 2, 60.0, tmp_path)
     assert given.chaos == (OctaneFault.SLOT, OctaneFault.UNKNOWN_STATUS)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.octane.simulator.settings import Generation
+from actors.octane.simulator.settings import OctaneGeneration
 from ops.process.http import get
 from router.nats.embedded import free_port
 from tests.actors.octane.commanding import GOING, STEADY
@@ -37,7 +37,7 @@ async def test_each_octane_has_state_commands_and_pictures_of_its_own_and_outliv
         octanes = json.loads((await get("127.0.0.1", port, "/octanes")).body)["octanes"]
         return {each["id"]: each["status"] for each in octanes}
 
-    async with simulated(STEADY) as main, simulated(replace(STEADY, generation=Generation.ALPHA_5)) as left:
+    async with simulated(STEADY) as main, simulated(replace(STEADY, generation=OctaneGeneration.ALPHA_5)) as left:
         octanes = ("--octane", f"main={main.address}", "--octane", f"left={left.address}")
         async with up(tmp_path, "--only", "edge,octane", "--port", str(port), *octanes) as running:
             assert f"http://127.0.0.1:{port}/octane/left/mjpeg" in running.out

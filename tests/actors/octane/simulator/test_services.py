@@ -10,7 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from actors.octane.pixels import decode
 from actors.octane.simulator.services import SERVICES
-from actors.octane.simulator.simulator import Generation, SimulatedKind
+from actors.octane.simulator.simulator import OctaneGeneration, SimulatedKind
 from protos import octane_livelink_pb2 as livelink
 from protos import octane_livelink_pb2_grpc as livelink_rpc
 from protos import octane_project_pb2 as project
@@ -154,7 +154,7 @@ async def test_it_says_that_it_is_a_simulator_and_knows_its_camera_and_project()
 
 
 async def test_alpha_5_sends_the_picture_along():
-    older = replace(LONG, generation=Generation.ALPHA_5)
+    older = replace(LONG, generation=OctaneGeneration.ALPHA_5)
     async with simulated(older) as octane, grpc.aio.insecure_channel(octane.address) as channel:
         await register(channel)
         method = channel.unary_stream(
@@ -185,7 +185,7 @@ async def test_calls_are_counted_by_their_name():
 
 
 async def test_alpha_3_waits_for_an_answer_to_each_image_and_ends_where_none_comes():
-    async with simulated(replace(LONG, generation=Generation.ALPHA_3)) as octane:
+    async with simulated(replace(LONG, generation=OctaneGeneration.ALPHA_3)) as octane:
         assert (await call(octane.address, "octaneVersion")).result == 15000002
         # The mode of upsampling is where later generations have a ratio.
         assert (await call(octane.address, "getRenderStatistics")).statistics.upSamplingRatio == 0
