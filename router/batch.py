@@ -7,23 +7,26 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from router.broker import Broker
-from router.errors import BrokerError, Forbidden, Refused
+from router.errors import BrokerError, Forbidden, Refused, Timeout
 from router.event import Event
 from router.nats.publisher import Answers, Publish
-from router.nats.refusals import Fate, fate
+from router.nats.refusals import Fate, fate, is_sealed
 from router.nats.stream import Ack
 from router.publication import Publication
-from router.subject import STORED
-from router.topology import EVENTS
+from router.topology import stream_of
 
 
 class EncodedEvent(NamedTuple):
-    """An event to be stored, with its bytes, the name that a repeat is known by, and headers to be stored with it."""
+    """An event to be stored, with its bytes, the name that a repeat is known by, and headers to be stored with it.
+
+    `is_new`: nobody has published it before, nor will again.
+    """
 
     event: Event
     payload: bytes
     dedup: str
     headers: Mapping[str, str]
+    is_new: bool = False
 
 
 async def store_all(broker: Broker, many: Sequence[EncodedEvent], answers: Answers, timeout: float = 10.0) -> None:
@@ -32,40 +35,112 @@ async def store_all(broker: Broker, many: Sequence[EncodedEvent], answers: Answe
     What is not acknowledged is tried again one by one, under its name, until `timeout` seconds are over. Who cancels this finds
     in `answers` what was known by then.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
-    publications = [Publication(event) for event, *_ in many]
-    sent = [
-        Publish(STORED + event.subject, payload, {"Nats-Msg-Id": dedup, **headers})
-        for event, payload, dedup, headers in many
-    ]
-    again: list[int] = []
-    for place, answer in enumerate(await broker.publisher.send(sent, answers)):
-        answers[place] = answer
+    await _Batch(broker, many, answers, timeout).store()
+
+
+class _Batch:
+    """Events that are stored together, and what became of each."""
+
+    def __init__(self, broker: Broker, many: Sequence[EncodedEvent], answers: Answers, timeout: float) -> None:
+        self._broker = broker
+        self._many = many
+        self._answers = answers
+        self._deadline = asyncio.get_running_loop().time() + timeout
+        self._publications = [Publication(event) for event, *_ in many]
+        self._again: list[int] = []
+
+    @property
+    def _left(self) -> float:
+        return max(0.05, self._deadline - asyncio.get_running_loop().time())
+
+    async def store(self) -> None:
+        layouts = self._broker.layouts
+        places = list(range(len(self._many)))
+        while places:
+            generation = layouts.current.current.number
+            places = await self._send(places)
+            if places:
+                # Sealed meanwhile; all at once and in their order again, in the streams that take their place.
+                try:
+                    await layouts.after(generation, self._left)
+                except Timeout as fault:
+                    for place in places:
+                        self._fail(place, fault)
+                    break
+        if self._again:
+            async with asyncio.TaskGroup() as group:
+                for place in self._again:
+                    group.create_task(self._retry(place))
+
+    async def _send(self, places: list[int]) -> list[int]:
+        """Sends events once; returns those whose stream is sealed."""
+        is_first = len(places) == len(self._many)
+        if self._broker.earlier.active:
+            places = [place for place in places if not await self._find(place, is_first)]
+        layout = self._broker.layouts.current
+        sent: list[Publish] = []
+        for place in places:
+            event, payload, dedup, headers, _ = self._many[place]
+            subject = layout.shard_of(event.subject).stored(event.subject)
+            sent.append(Publish(subject, payload, {"Nats-Msg-Id": dedup, **headers}))
+        answers: Answers = self._answers if len(places) == len(self._many) else [None] * len(places)
+        sealed: list[int] = []
+        try:
+            found = await self._broker.publisher.send(sent, answers)
+        except asyncio.CancelledError:
+            for place, known in zip(places, answers, strict=True):
+                self._answers[place] = known
+            raise
+        for place, message, answer in zip(places, sent, found, strict=True):
+            if is_sealed(answer):
+                self._answers[place] = None
+                sealed.append(place)
+            else:
+                self._take(place, message.subject, answer)
+        return sealed
+
+    async def _find(self, place: int, is_first: bool) -> bool:
+        """Whether the former generation has stored an event, or nobody can say now."""
+        event, _, dedup, _, is_new = self._many[place]
+        if is_new and is_first:
+            return False
+        try:
+            known = await self._broker.earlier.find(event.subject, dedup)
+        except Timeout as fault:
+            self._fail(place, fault)
+            return True
+        if known is not None:
+            self._answers[place] = known
+            self._publications[place].stored(known)
+        return known is not None
+
+    def _take(self, place: int, subject: str, answer: Ack | BrokerError) -> None:
+        broker, stream = self._broker, stream_of(subject)
+        self._answers[place] = answer
         if isinstance(answer, Ack):
-            publications[place].stored(answer)
-            broker.unanswered.pop(EVENTS, None)
-            broker.acknowledged[EVENTS] = sent[place].subject
+            self._publications[place].stored(answer)
+            broker.unanswered.pop(stream, None)
+            broker.acknowledged[stream] = subject
         elif isinstance(answer, Forbidden) or (isinstance(answer, Refused) and _is_final(answer)):
-            publications[place].failed(answer)
+            self._publications[place].failed(answer)
         else:
             if not isinstance(answer, Refused):
-                broker.count_unanswered(EVENTS)
-            answers[place] = None
-            again.append(place)
+                broker.count_unanswered(stream)
+            self._answers[place] = None
+            self._again.append(place)
 
-    async def retry(place: int) -> None:
-        event, payload, dedup, headers = many[place]
-        left = max(0.05, deadline - loop.time())
+    def _fail(self, place: int, fault: Timeout) -> None:
+        self._answers[place] = fault
+        self._publications[place].failed(fault)
+
+    async def _retry(self, place: int) -> None:
+        event, payload, dedup, headers, _ = self._many[place]
         try:
-            answers[place] = await broker.put(event, payload, left, dedup=dedup, headers=headers, await_right=False)
+            self._answers[place] = await self._broker.put(
+                event, payload, self._left, dedup=dedup, headers=headers, await_right=False
+            )
         except BrokerError as fault:
-            answers[place] = fault
-
-    if again:
-        async with asyncio.TaskGroup() as group:
-            for place in again:
-                group.create_task(retry(place))
+            self._answers[place] = fault
 
 
 def _is_final(refusal: Refused) -> bool:

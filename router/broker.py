@@ -9,22 +9,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
-import msgspec
-
 from router import provisioning, topology
 from router.codec import encode, rfc3339
 from router.cursor import epoch_of
 from router.dedup import of_event
+from router.earlier_ids import EarlierIds
 from router.errors import BrokerError, Conflict, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
+from router.layout import Layout
+from router.layouts import Layouts
 from router.limits import largest_event
 from router.nats.connection import Connection
-from router.nats.error_codes import WRONG_LAST
+from router.nats.error_codes import ErrorCode
 from router.nats.headers import Reply, header
 from router.nats.publisher import Publisher
 from router.nats.refusals import Fate, fate
 from router.nats.settings import BrokerSettings
-from router.nats.stream import Ack, Stream
+from router.nats.stream import Ack, Stream, read_ack
 from router.publication import Publication
 from router.record import Record
 from router.subject import STORED
@@ -65,6 +66,9 @@ class Broker:
         self._events = Stream(self.connection, EVENTS)
         self._publisher: Publisher | None = None
         self.topology = topology or TopologySettings()
+        # Which streams hold the events, and what those that held them before may be asked for.
+        self.layouts = Layouts(self.connection)
+        self.earlier = EarlierIds(self.connection, self.layouts, self.topology.dedup_window)
         # Publishes left unanswered since the last one that was answered, by stream; and a callback for each.
         self.unanswered: dict[str, int] = {}
         self.on_unanswered: Callable[[], None] | None = None
@@ -81,24 +85,40 @@ class Broker:
     async def open(self, *, apply: bool = True) -> None:
         """Connects and, where asked, makes the streams, or looks that they are there; raises Unreachable or Unsuitable."""
         await self.connection.open()
-        if apply:
-            try:
+        try:
+            await self.layouts.follow(notices=apply)
+            if apply:
                 await self._settle()
-            except BaseException:
-                await self.connection.close()
-                raise
+        except BaseException:
+            await self.connection.close()
+            raise
+        if apply:
             # The memory stream is gone after a server's restart; the first process that comes back makes it again.
             self.connection.on_reconnect(self._reapply)
 
+    @property
+    def layout(self) -> Layout:
+        """Which streams hold the events now."""
+        return self.layouts.current
+
+    def on_layout(self, listener: Callable[[], None]) -> None:
+        """Calls the listener where the events go to other streams from now on."""
+        self.layouts.on_change(listener)
+
     async def _settle(self) -> None:
         if self.topology.apply_streams:
-            await provisioning.apply(self.connection, self.topology)
-        elif lacking := await provisioning.missing(self.connection, self.topology):
+            await self._apply()
+        elif lacking := await provisioning.missing(self.connection, self.topology, self.layout):
             raise Unsuitable(f"streams are missing: {', '.join(lacking)}; `callboard streams apply` makes them")
+
+    async def _apply(self) -> None:
+        # From its leader: after a reshard the stream of the first generation must not be made again.
+        await self.layouts.read_leader()
+        await provisioning.apply(self.connection, self.topology, self.layout)
 
     async def _reapply(self) -> None:
         if self.topology.apply_streams:
-            await provisioning.apply(self.connection, self.topology)
+            await self._apply()
         else:
             await provisioning.restore(self.connection, self.topology)
 
@@ -142,22 +162,59 @@ class Broker:
         dedup: str | None = None,
         headers: Mapping[str, str] | None = None,
         await_right: bool = True,
+        generation: int | None = None,
+        is_new: bool = False,
     ) -> Ack:
         """Stores an event that is encoded already; as `publish`. Raises TooLarge for more than `largest_event`.
 
-        Without `await_right` it raises Forbidden at once where NATS does not allow the subject.
+        Without `await_right` it raises Forbidden at once where NATS does not allow the subject. `generation` is that in which
+        a last sequence was read that `headers` expect: Conflict is raised where it takes no more events. `is_new`: nobody has
+        published it before, nor will again.
         """
         if len(payload) > (limit := self.largest_event):
             raise TooLarge(len(payload), limit, "the event")
         publication = Publication(event)
         try:
             lines = {"Nats-Msg-Id": dedup or of_event(event), **(headers or {})}
-            ack = await self.store(STORED + event.subject, payload, lines, timeout, await_right)
+            ack = await self._put(event.subject, payload, lines, timeout, await_right, generation, is_new)
         except (Refused, Timeout) as fault:
             publication.failed(fault)
             raise
         publication.stored(ack)
         return ack
+
+    async def _put(
+        self,
+        subject: str,
+        payload: bytes,
+        headers: dict[str, str],
+        timeout: float,
+        await_right: bool,
+        generation: int | None,
+        is_new: bool,
+    ) -> Ack:
+        """Publishes to the shard that takes a subject; again in the next generation where that was sealed meanwhile."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            shard = self.layouts.current.shard_of(subject)
+            if generation is not None and shard.generation != generation:
+                raise Conflict(400, ErrorCode.STREAM_SEALED, "the events go to other streams now")
+            if (
+                self.earlier.active
+                and not is_new
+                and (known := await self.earlier.find(subject, headers["Nats-Msg-Id"]))
+            ):
+                return known
+            try:
+                left = max(0.05, deadline - loop.time())
+                return await self.store(shard.stored(subject), payload, headers, left, await_right)
+            except Refused as refusal:
+                if refusal.err_code != ErrorCode.STREAM_SEALED:
+                    raise
+            # An attempt before the refused one may have been stored without an answer.
+            is_new = False
+            await self.layouts.after(shard.generation, max(0.05, deadline - loop.time()))
 
     async def store(
         self, subject: str, payload: bytes, headers: dict[str, str], timeout: float = 10.0, await_right: bool = True
@@ -180,7 +237,7 @@ class Broker:
                     async with asyncio.timeout(max(left, 0.01)):
                         await self.connection.up.wait()
                 reply = await self.connection.ask(subject, payload, headers, timeout=max(0.05, min(left, 3.0)))
-                ack = _ack(reply.payload)
+                ack = read_ack(reply.payload)
                 stream = topology.stream_of(subject)
                 self.unanswered.pop(stream, None)
                 self.acknowledged[stream] = subject
@@ -334,13 +391,3 @@ class Broker:
 def _record(reply: Reply) -> Record:
     sequence, subject = header(reply.headers, b"Nats-Sequence"), header(reply.headers, b"Nats-Subject") or ""
     return Record(int(sequence or 0), subject[len(STORED) :], reply.payload)
-
-
-def _ack(payload: bytes) -> Ack:
-    answer = msgspec.json.decode(payload) if payload else {}
-    if error := answer.get("error"):
-        kind = Conflict if error.get("err_code") in WRONG_LAST else Refused
-        raise kind(error.get("code", 0), error.get("err_code", 0), error.get("description", "refused"))
-    if "seq" not in answer:
-        raise Timeout("what answered was not a stream")
-    return Ack(answer["seq"], answer.get("duplicate", False))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.errors import Forbidden, NoResponders, Refused, Timeout, Unsuitable
+from router.layout import FIRST, Layout
 from router.nats.connection import Connection
 from router.nats.error_codes import ErrorCode
 from router.nats.stream import Stream, stream_names
@@ -54,10 +55,10 @@ class Difference:
         return f"{self.stream}.{self.field}: {self.have!r} should be {self.want!r}"
 
 
-async def diff(connection: Connection, settings: TopologySettings) -> list[Difference]:
+async def diff(connection: Connection, settings: TopologySettings, layout: Layout = FIRST) -> list[Difference]:
     """Compares a server with the declaration."""
     found: list[Difference] = []
-    for stream in streams(settings):
+    for stream in streams(settings, layout):
         try:
             have = await _config(
                 connection, stream.name, EXPENDABLE_SECONDS if is_expendable(stream, settings) else None
@@ -73,6 +74,9 @@ async def diff(connection: Connection, settings: TopologySettings) -> list[Diffe
         if have is None:
             found.append(Difference(stream.name, "*", stream.desired, None))
             continue
+        if have.get("sealed"):
+            # A reshard is under way: others take its place, and it cannot be changed any more.
+            continue
         for name, want in (_DEFAULTS | stream.desired).items():
             actual = have.get(name, False if want is False else None)
             if isinstance(want, dict) and isinstance(actual, dict):
@@ -82,10 +86,10 @@ async def diff(connection: Connection, settings: TopologySettings) -> list[Diffe
     return found
 
 
-async def missing(connection: Connection, settings: TopologySettings) -> list[str]:
+async def missing(connection: Connection, settings: TopologySettings, layout: Layout = FIRST) -> list[str]:
     """Names the streams that a server does not have, without those that need not be there; asks for nothing but names."""
     there = await stream_names(connection)
-    return [each.name for each in streams(settings) if each.name not in there and each.name not in OPTIONAL]
+    return [each.name for each in streams(settings, layout) if each.name not in there and each.name not in OPTIONAL]
 
 
 async def restore(connection: Connection, settings: TopologySettings) -> None:
@@ -102,7 +106,9 @@ async def create(connection: Connection, stream: DeclaredStream) -> None:
     await Stream(connection, stream.name).create(stream.desired)
 
 
-async def apply(connection: Connection, settings: TopologySettings, timeout: float = 15.0) -> list[Difference]:
+async def apply(
+    connection: Connection, settings: TopologySettings, layout: Layout = FIRST, timeout: float = 15.0
+) -> list[Difference]:
     """Makes the server match, retrying for `timeout` seconds; returns what it changed.
 
     Raises Unsuitable where the storage differs, which cannot be changed in place. A stream that need not be there is left
@@ -111,14 +117,14 @@ async def apply(connection: Connection, settings: TopologySettings, timeout: flo
     deadline = asyncio.get_running_loop().time() + timeout
     while True:
         try:
-            changes = await diff(connection, settings)
+            changes = await diff(connection, settings, layout)
             break
         except (Refused, Timeout):
             # A server that has just started may still be recovering its streams, or electing a leader.
             if asyncio.get_running_loop().time() > deadline:
                 raise
             await asyncio.sleep(0.1)
-    by_name = {stream.name: stream for stream in streams(settings)}
+    by_name = {stream.name: stream for stream in streams(settings, layout)}
     # What need not be there takes no storage from the others.
     for name in sorted(dict.fromkeys(change.stream for change in changes), key=OPTIONAL.__contains__):
         missing = any(change.stream == name and change.field == "*" for change in changes)

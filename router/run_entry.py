@@ -33,9 +33,11 @@ class RunEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     synthesized: bool = False  # by the agent actor, for a producer that was gone
     dedup: str = ""  # the `Nats-Msg-Id`
     after: int = 0  # the newest sequence of its subject when it was claimed
+    generation: int = 0  # of the streams of events, in which that was read
     payload: bytes = b""  # the encoded event, until it is stored
     stored: bool = False
-    sequence: int = 0  # in EVENTS; 0 where that is not known
+    sequence: int = 0  # in its stream; 0 where that is not known
+    stream: str = ""  # where it is not EVENTS
 
 
 class StopRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,6 +54,7 @@ class EarlierLife(msgspec.Struct, frozen=True, omit_defaults=True):
     incarnation: str | None = None
     dedup: str = ""
     sequence: int = 0
+    stream: str = ""
 
 
 class RunEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,7 +103,9 @@ def take(entry: RunEntry | None, incarnation: str, started: int, lease: float) -
 def with_former(entry: RunEntry) -> tuple[EarlierLife, ...]:
     """The earlier lives once the present one is over."""
     end = entry.ended
-    former = EarlierLife(entry.incarnation, end.dedup if end else "", end.sequence if end else 0)
+    former = EarlierLife(entry.incarnation)
+    if end is not None:
+        former = EarlierLife(entry.incarnation, end.dedup, end.sequence, end.stream)
     return (*entry.earlier, former)[-MAX_EARLIER:]
 
 
@@ -113,8 +118,9 @@ def is_conversation(event: Event, entry: RunEntry) -> bool:
 class AlreadyStored(Exception):
     """The event is the end of an earlier life, which was stored then."""
 
-    def __init__(self, sequence: int) -> None:
+    def __init__(self, sequence: int, stream: str) -> None:
         self.sequence = sequence
+        self.stream = stream
 
 
 def claim(entry: RunEntry | None, event: Event, life: str | None, end: RunEnd) -> RunEntry | None:
@@ -128,7 +134,7 @@ def claim(entry: RunEntry | None, event: Event, life: str | None, end: RunEnd) -
         return None
     for former in entry.earlier:
         if former.dedup == end.dedup:
-            raise AlreadyStored(former.sequence)
+            raise AlreadyStored(former.sequence, former.stream)
     if life is not None and entry.incarnation is not None and life != entry.incarnation:
         raise RunSuperseded(entry.incarnation)
     if entry.ended is None:

@@ -40,8 +40,8 @@ from router.errors import (
     TooLarge,
 )
 from router.event import Event
+from router.last_event import LastEvent, last_event, put_behind
 from router.nats.bucket import Bucket, WriteGuard
-from router.nats.headers import header
 from router.nats.stream import Ack
 from router.run_entry import (
     AlreadyStored,
@@ -57,7 +57,6 @@ from router.run_entry import (
     take,
 )
 from router.stored import decoder
-from router.subject import STORED
 from router.timing import full_jitter
 from router.topology import EVENTS, RUNS
 
@@ -71,7 +70,6 @@ OPEN_SECONDS = 30 * 86400.0
 OVER_SECONDS = 3 * 86400.0
 # So often another event may come to the subject of an end while that is published.
 MAX_TRIES = 20
-EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 START = "workflow_start"
 
 
@@ -223,20 +221,19 @@ class RunLedger:
         resumed, started = event.data.get("resumed") is True, event.time if late else None
         for tries in range(1, MAX_TRIES):
             # First: a life that supersedes this one behind its `begin` has its start behind this place.
-            last, stored = await self._last(event.subject)
+            last = await last_event(self._broker, event.subject)
             await self.begin(domain, token, incarnation, resumed=resumed, lease=lease, started=started, timeout=timeout)
-            if stored == name:
-                return Ack(last, True)
-            expected = {**(headers or {}), EXPECTED: str(last)}
+            if last.ack is not None and last.name == name:
+                return last.ack
             try:
-                return await self._broker.put(event, payload, timeout, dedup=name, headers=expected, await_right=False)
+                return await put_behind(self._broker, last, event, payload, timeout, name, headers, await_right=False)
             except Conflict:
                 await asyncio.sleep(full_jitter(tries, 0.01, 0.5))
         raise Timeout(f"others publish to {event.subject} all the time")
 
-    async def last_start(self, domain: str, token: str) -> int:
-        """The sequence of the newest workflow_start of a run; 0 where there is none. Raises BrokerError."""
-        return (await self._last(f"{domain}.{token}.{START}"))[0]
+    async def last_start(self, domain: str, token: str) -> LastEvent:
+        """The newest workflow_start of a run. Raises BrokerError."""
+        return await last_event(self._broker, f"{domain}.{token}.{START}")
 
     async def end(
         self,
@@ -263,16 +260,19 @@ class RunLedger:
         life = incarnation or incarnation_of(event)
         name = dedup or of_event(event)
         key = f"{event.subject.domain}.{event.subject.entity}"
-        last, _ = await self._last(event.subject)
-        claimed = RunEnd(event.id, event.type, status, wall.now_ns(), synthesized, name, last, bounded(event, payload))
+        last = await last_event(self._broker, event.subject)
+        claimed = RunEnd(
+            event.id, event.type, status, wall.now_ns(), synthesized, name, last.sequence, last.generation,
+            bounded(event, payload),
+        )  # fmt: skip
 
         try:
             entry = await self._entries.change(key, lambda entry: claim(entry, event, life, claimed), timeout)
         except AlreadyStored as stored:
-            return Ack(stored.sequence, True)
+            return Ack(stored.sequence, True, stored.stream or EVENTS)
         assert entry.ended is not None
         if entry.ended.stored:
-            return Ack(entry.ended.sequence, True)
+            return Ack(entry.ended.sequence, True, entry.ended.stream or EVENTS)
         return await self._publish(key, entry.ended, event, payload, timeout, headers)
 
     async def settle(self, domain: str, token: str, timeout: float = 10.0) -> bool:
@@ -359,28 +359,28 @@ class RunLedger:
         headers: Mapping[str, str] | None = None,
     ) -> Ack:
         """Stores the claimed event, once, whoever else does the same."""
-        after = end.after
+        after = LastEvent(end.after, end.generation)
         tries = 0
         while True:
-            expected = {**(headers or {}), EXPECTED: str(after)}
             try:
-                ack = await self._broker.put(event, payload, timeout, dedup=end.dedup, headers=expected)
+                ack = await put_behind(self._broker, after, event, payload, timeout, end.dedup, headers)
                 break
             except Conflict:
                 pass
-            # Another event has come to its subject: this one, published by somebody else, or one that was not claimed.
-            last, name = await self._last(event.subject)
-            if name == end.dedup:
-                ack = Ack(last, True)
+            # Another event has come to its subject: this one, published by somebody else, or one that was not claimed. Or the
+            # events go to other streams since it was claimed.
+            last = await last_event(self._broker, event.subject)
+            if last.ack is not None and last.name == end.dedup:
+                ack = last.ack
                 break
             tries += 1
-            if last == after:
+            if last.is_same(after):
                 # The copy that was asked is behind the leader.
                 await asyncio.sleep(full_jitter(tries, 0.05, 0.5))
             after = last
             if tries > MAX_TRIES:
                 raise Timeout(f"others publish to {event.subject} all the time")
-        await self._mark(key, end, ack.sequence)
+        await self._mark(key, end, ack)
         return ack
 
     async def _settle(self, key: str, end: RunEnd, timeout: float) -> None:
@@ -388,30 +388,26 @@ class RunLedger:
             event = decode(end.payload)
         except BadEvent as fault:
             log.error("claimed end of a run cannot be decoded; it is dropped", extra={"run": key, "fault": str(fault)})
-            await self._mark(key, end, 0)
+            await self._mark(key, end, Ack(0, False))
             return
         await self._publish(key, end, event, end.payload, timeout)
 
-    async def _mark(self, key: str, end: RunEnd, sequence: int) -> None:
+    async def _mark(self, key: str, end: RunEnd, ack: Ack) -> None:
         """Notes that the claimed event is stored. Where that fails, the agent actor finds the event stored and notes it."""
 
         def change(entry: RunEntry | None) -> RunEntry | None:
             if entry is None or entry.ended is None or entry.ended.dedup != end.dedup or entry.ended.stored:
                 return None
-            stored = msgspec.structs.replace(entry.ended, stored=True, sequence=sequence, payload=b"")
+            stream = "" if ack.stream == EVENTS else ack.stream
+            stored = msgspec.structs.replace(
+                entry.ended, stored=True, sequence=ack.sequence, stream=stream, payload=b""
+            )
             return msgspec.structs.replace(entry, ended=stored)
 
         try:
             await self._entries.change(key, change, 2.0)
         except BrokerError as fault:
             log.debug("stored end of a run could not be marked", extra={"run": key, "fault": str(fault)})
-
-    async def _last(self, subject: str) -> tuple[int, str]:
-        """The sequence and `Nats-Msg-Id` of the newest event of a subject; 0 where there is none."""
-        reply = await self._broker.stream(EVENTS).read_last(STORED + subject)
-        if reply is None:
-            return 0, ""
-        return int(header(reply.headers, b"Nats-Sequence") or 0), header(reply.headers, b"Nats-Msg-Id") or ""
 
 
 def _status_of(event: Event) -> str:

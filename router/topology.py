@@ -1,6 +1,6 @@
 """Declares every stream and bucket, as data; `router.provisioning` makes a server match.
 
-No other module may depend on how many streams hold the events: readers use `EVENTS`, so that sharding can be added.
+Which streams hold the events says the layout (`router.layout`): EVENTS alone, or the shards of a later generation.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from router.subject import LIVE, STORED
+from router.layout import FIRST, ORIGINAL_STREAM, SHARDED_PREFIX, Layout, Shard
+from router.subject import LIVE
 
 SECOND = 1_000_000_000
 MIB = 1024 * 1024
 
-EVENTS = "EVENTS"
+# All events, however many streams hold them; of generation 0 also the stream.
+EVENTS = ORIGINAL_STREAM
 FRAMES = "FRAMES"
 HOOKS = "HOOKS"
 RETRIES = "RETRIES"
@@ -31,6 +33,12 @@ JOBS = "JOBS"
 ENDPOINTS = "ENDPOINTS"
 RUNS = "RUNS"
 STATES = "STATES"
+LAYOUT = "LAYOUT"
+
+# What is written to LAYOUT is republished under it.
+LAYOUT_NOTICES = "live.layout."
+# The entry of the layout has a few hundred bytes.
+LAYOUT_MAX_BYTES = MIB
 
 _STREAMS = {
     "ev": EVENTS,
@@ -50,7 +58,17 @@ OPTIONAL: Final = frozenset({RECORDINGS})
 def stream_of(subject: str) -> str:
     """Names the stream that takes a subject; "" where none does."""
     first, _, rest = subject.partition(".")
-    return f"KV_{rest.partition('.')[0]}" if first == "$KV" else _STREAMS.get(first, "")
+    if known := _STREAMS.get(first):
+        return known
+    if subject.startswith(SHARDED_PREFIX):
+        generation, index, _ = (*rest.split(".", 2), "", "")[:3]
+        return f"{EVENTS}_{generation}_{index}"
+    return f"KV_{rest.partition('.')[0]}" if first == "$KV" else ""
+
+
+def is_of_events(stream: str) -> bool:
+    """Whether a stream is EVENTS, or a shard of it."""
+    return stream == EVENTS or stream.startswith(f"{EVENTS}_")
 
 
 @dataclass(frozen=True)
@@ -102,10 +120,13 @@ class DeclaredStream:
         return {"name": self.name, **self.config}
 
 
-def streams(settings: TopologySettings) -> list[DeclaredStream]:
-    """All streams and buckets, in the order they are to be made."""
+def streams(settings: TopologySettings, layout: Layout = FIRST) -> list[DeclaredStream]:
+    """All streams and buckets, in the order they are to be made; of the events those that take new ones.
+
+    The streams of former generations are sealed: they can be read and deleted, and no more be changed.
+    """
     return [
-        _events(settings),
+        *(event_stream(shard, settings) for shard in layout.current.shards),
         _frames(settings),
         _hooks(settings),
         _retries(settings),
@@ -116,6 +137,7 @@ def streams(settings: TopologySettings) -> list[DeclaredStream]:
         *(_bucket(name, settings, markers=False) for name in (SESSIONS, RULES, ALERTS)),
         *(_bucket(name, settings, markers=True) for name in (LEASES, JOBS, ENDPOINTS, STATES)),
         _runs(settings),
+        _layout(settings),
     ]
 
 
@@ -124,18 +146,20 @@ def _kept(settings: TopologySettings) -> dict[str, Any]:
     return {"storage": "file", "num_replicas": settings.replicas, "allow_direct": True}
 
 
-def _events(settings: TopologySettings) -> DeclaredStream:
+def event_stream(shard: Shard, settings: TopologySettings) -> DeclaredStream:
+    """The stream of one shard, which takes its part of the room for all events."""
     return DeclaredStream(
-        EVENTS,
+        shard.stream,
         {
             **_kept(settings),
-            "subjects": [f"{STORED}>"],
+            "subjects": [shard.stored(">")],
             "retention": "limits",
             "discard": "old",
             "max_age": int(settings.events_max_age * SECOND),
-            "max_bytes": settings.events_max_bytes or -1,
+            "max_bytes": max(1, settings.events_max_bytes // shard.count) if settings.events_max_bytes else -1,
             "duplicate_window": int(settings.dedup_window * SECOND),
-            "republish": {"src": f"{STORED}>", "dest": f"{LIVE}>"},
+            # The live copies are under the same subjects, whichever stream they come from.
+            "republish": {"src": shard.stored(">"), "dest": f"{LIVE}>"},
             # Figures of which only the latest counts (statistics of a render) expire by themselves.
             "allow_msg_ttl": True,
             "description": "every event, in the order it was said",
@@ -292,6 +316,13 @@ def _runs(settings: TopologySettings) -> DeclaredStream:
     """The bucket of the runs' lives. New runs must begin and end also where it is full of those that are long over."""
     bucket = _bucket(RUNS, settings, markers=False)
     return DeclaredStream(bucket.name, {**bucket.config, "discard": "old"})
+
+
+def _layout(settings: TopologySettings) -> DeclaredStream:
+    """The bucket of the entry that says which streams hold the events; each process is told of a change by core NATS."""
+    bucket = _bucket(LAYOUT, settings, markers=False)
+    republish = {"src": f"$KV.{LAYOUT}.>", "dest": f"{LAYOUT_NOTICES}>"}
+    return DeclaredStream(bucket.name, {**bucket.config, "max_bytes": LAYOUT_MAX_BYTES, "republish": republish})
 
 
 def is_expendable(stream: DeclaredStream, settings: TopologySettings) -> bool:

@@ -52,8 +52,8 @@ async def _compare(settings: Settings, apply: bool, patience: float) -> list[Dif
         if apply:
             left = deadline - asyncio.get_running_loop().time()
             # 15 s at least: a server that has just started may still be electing.
-            return await provisioning.apply(broker.connection, settings.topology, max(15.0, left))
-        return await provisioning.diff(broker.connection, settings.topology)
+            return await provisioning.apply(broker.connection, settings.topology, broker.layout, max(15.0, left))
+        return await provisioning.diff(broker.connection, settings.topology, broker.layout)
     finally:
         await broker.close()
 
@@ -65,7 +65,7 @@ async def _wait(settings: Settings, patience: float) -> list[Difference]:
     try:
         while True:
             try:
-                lacking = await provisioning.missing(broker.connection, settings.topology)
+                lacking = await provisioning.missing(broker.connection, settings.topology, broker.layout)
             except (Refused, Timeout):
                 if loop.time() > deadline:
                     raise

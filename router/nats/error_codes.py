@@ -32,6 +32,8 @@ class ErrorCode(IntEnum):
     # Everything that kept a stream from storing: "maximum messages (per subject) exceeded", "maximum bytes exceeded", but
     # also "raft: not leader".
     STREAM_STORE_FAILED = 10077
+    # The stream takes no more messages, and never will: a reshard has put others in its place.
+    STREAM_SEALED = 10109
     STREAM_OFFLINE = 10118
     # A durable exists whose configuration differs.
     CONSUMER_ALREADY_EXISTS = 10148

@@ -50,6 +50,7 @@ class _Answer(msgspec.Struct, gc=False):
     """What JetStream says to a message, or to an order of its API."""
 
     error: _Fault | None = None
+    stream: str = ""
     seq: int = 0
     duplicate: bool = False
     success: bool = False
@@ -199,4 +200,4 @@ def _read(payload: bytes) -> Ack | BrokerError:
         return as_fault(fault.code, fault.err_code, fault.description)
     if not said.seq and not said.success:
         return Timeout("what answered was not a stream")
-    return Ack(said.seq, said.duplicate)
+    return Ack(said.seq, said.duplicate, said.stream)

@@ -62,6 +62,11 @@ def fate(refusal: Refused) -> Fate:
     return Fate.AGAIN if refusal.code >= 500 or refusal.code == 429 else Fate.REFUSED
 
 
+def is_sealed(answer: object) -> bool:
+    """Whether what came back for a message says that its stream is sealed: it is not stored there, and never will be."""
+    return isinstance(answer, Refused) and answer.err_code == ErrorCode.STREAM_SEALED
+
+
 def has_no_room(refusal: Refused) -> bool:
     """Whether a limit, of one subject too, or the disk kept it from being stored; once there is room it may be."""
     return fate(refusal) is Fate.FULL

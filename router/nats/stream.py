@@ -9,9 +9,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from router.errors import Refused, Timeout
+from router.errors import Conflict, Refused, Timeout
 from router.nats.connection import Connection
-from router.nats.error_codes import GONE, ErrorCode
+from router.nats.error_codes import GONE, WRONG_LAST, ErrorCode
 from router.nats.headers import Reply, header, status
 
 T = TypeVar("T")
@@ -24,10 +24,11 @@ FIRST_CREATED = "callboard.created"
 
 
 class Ack(NamedTuple):
-    """JetStream has a message: its sequence in the stream, and whether it was there already."""
+    """JetStream has a message: its sequence in the stream, whether it was there already, and which stream that is."""
 
     sequence: int
     duplicate: bool
+    stream: str = ""
 
 
 class MessageRun(NamedTuple, Generic[T]):
@@ -68,6 +69,17 @@ def stored(reply: Reply) -> StoredMessage:
     """Reads one message of a run."""
     sequence, subject = header(reply.headers, b"Nats-Sequence"), header(reply.headers, b"Nats-Subject")
     return StoredMessage(int(sequence or 0), subject or "", reply.payload)
+
+
+def read_ack(payload: bytes) -> Ack:
+    """Reads the answer to one publish. Raises Refused, and Timeout where it is none."""
+    answer = msgspec.json.decode(payload) if payload else {}
+    if error := answer.get("error"):
+        kind = Conflict if error.get("err_code") in WRONG_LAST else Refused
+        raise kind(error.get("code", 0), error.get("err_code", 0), error.get("description", "refused"))
+    if "seq" not in answer:
+        raise Timeout("what answered was not a stream")
+    return Ack(answer["seq"], answer.get("duplicate", False), answer.get("stream", ""))
 
 
 class Stream:
@@ -127,6 +139,16 @@ class Stream:
         if first := _first_created(await self.info()):
             kept = {"metadata": {**config.get("metadata", {}), FIRST_CREATED: first}}
         await self._connection.api(f"STREAM.UPDATE.{self.name}", {**config, **kept}, timeout=10)
+
+    async def remove(self) -> bool:
+        """Deletes the whole stream; False where there is none."""
+        try:
+            await self._connection.api(f"STREAM.DELETE.{self.name}", timeout=10)
+        except Refused as refusal:
+            if refusal.err_code == ErrorCode.STREAM_NOT_FOUND:
+                return False
+            raise
+        return True
 
     # What the leader holds; a copy that lags might not know it yet
 

@@ -10,32 +10,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from router import catalogue
+from router.broker import Broker
 from router.errors import RunSuperseded
-from router.runs import EXPECTED, START, RunLedger
+from router.last_event import EXPECTED
+from router.nats.stream import Ack
+from router.runs import START, RunLedger
 from router.sdk.queued import Kind, Life, Queued
-from router.subject import STORED
 
 
 class LifeFence:
     """The place of the start of the life that a process is."""
 
-    def __init__(self, ledger: RunLedger, life: Life) -> None:
-        self.start: int | None = None  # None: not known, and nothing is refused
+    def __init__(self, broker: Broker, ledger: RunLedger, life: Life) -> None:
+        # The sequence of the start in a generation of the streams of events; None: not known, and nothing is refused.
+        self._start: int | None = None
+        self._generation = 0
+        self._broker = broker
         self._ledger = ledger
         self._domain, self._token = life.domain, life.token
+
+    def begun(self, ack: Ack) -> None:
+        """Notes where the start of the life is stored."""
+        shard = self._broker.layout.by_stream.get(ack.stream)
+        self._start, self._generation = ack.sequence, shard.generation if shard is not None else 0
+
+    @property
+    def is_of_former_streams(self) -> bool:
+        """Whether the events go to other streams since the start was found: there it is to be found anew (`check`)."""
+        return self._start is not None and self._generation != self._broker.layout.current.number
 
     @property
     def headers(self) -> dict[str, str]:
         """What the first event of a flight is sent with."""
-        if self.start is None:
+        if self._start is None:
             return {}
-        return {EXPECTED: str(self.start), f"{EXPECTED}-Subject": f"{STORED}{self._domain}.{self._token}.{START}"}
+        start = f"{self._domain}.{self._token}.{START}"
+        stored = self._broker.layout.shard_of(start).stored(start)
+        return {EXPECTED: str(self._start), f"{EXPECTED}-Subject": stored}
 
     def flight(self, items: Sequence[Queued]) -> list[Queued]:
         """The first events, as far as they may be sent together."""
         flight: list[Queued] = []
         for item in items:
-            if item.kind is not Kind.EVENT or (flight and self.start is not None and self._is_progress(item)):
+            if item.kind is not Kind.EVENT or (flight and self._start is not None and self._is_progress(item)):
                 break
             flight.append(item)
         return flight
@@ -50,4 +67,4 @@ class LifeFence:
         entry = await self._ledger.read(self._domain, self._token)
         if entry is not None and entry.incarnation not in (None, incarnation):
             raise RunSuperseded(entry.incarnation)
-        self.start = start
+        self._start, self._generation = start.sequence, start.generation

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -26,7 +26,7 @@ from router.nats.bucket import Bucket
 from router.nats.dial import without_secrets
 from router.nats.error_codes import WRONG_LAST
 from router.nats.publisher import Publish
-from router.nats.refusals import Fate, fate
+from router.nats.refusals import Fate, fate, is_sealed
 from router.nats.stream import Ack
 from router.runs import RunLedger
 from router.sdk.control import StopRequests
@@ -35,7 +35,6 @@ from router.sdk.fence import LifeFence
 from router.sdk.queued import Kind, Life, Queued
 from router.sdk.sender import Host, Sent
 from router.sdk.values import RunOver
-from router.subject import STORED
 from router.timing import full_jitter
 from router.topology import LEASES
 
@@ -61,7 +60,7 @@ class NatsSender:
         self._ttl = max(1.0, float(round(ttl)))
         self._opens = opens
         self._ledger = RunLedger(broker)
-        self._fence = LifeFence(self._ledger, life)
+        self._fence = LifeFence(broker, self._ledger, life)
         self._begun = asyncio.Event()
         self._incarnation = life.incarnation
         self._leased = False
@@ -101,7 +100,9 @@ class NatsSender:
                 case Kind.END:
                     return await self._end(items[0], revive)
                 case _:
-                    return await self._publish(self._fence.flight(items), self._fence.headers)
+                    if self._fence.is_of_former_streams:
+                        return await self._after_another_start()
+                    return await self._publish(self._fence.flight(items))
         except (TooLarge, BadEvent) as fault:
             return _refused(items[0], fault)
         except RunOver as fault:
@@ -122,21 +123,42 @@ class NatsSender:
         except TimeoutError:
             return False
 
-    async def _publish(self, items: list[Queued], first: Mapping[str, str]) -> Sent:
-        """Sends one flight, the first event with more headers; its first events are settled, up to the first to be sent again."""
-        messages = [Publish(STORED + item.subject, item.payload, {"Nats-Msg-Id": item.dedup}) for item in items]
-        messages[0].headers.update(first)
+    async def _publish(self, items: list[Queued], *, fenced: bool = True) -> Sent:
+        """Sends one flight; its first events are settled, up to the first to be sent again."""
+        broker = self._broker
+        if broker.earlier.active and (known := await self._stored_earlier(items)):
+            return Sent(known)
+        layout = broker.layout
+        messages = [
+            Publish(layout.shard_of(item.subject).stored(item.subject), item.payload, {"Nats-Msg-Id": item.dedup})
+            for item in items
+        ]
+        if fenced:
+            messages[0].headers.update(self._fence.headers)
         stored = refused = 0
-        for item, answer in zip(items, await self._broker.publisher.send(messages), strict=True):
+        for item, answer in zip(items, await broker.publisher.send(messages), strict=True):
             if isinstance(answer, Ack):
                 stored += 1
             elif isinstance(answer, Refused) and answer.err_code in WRONG_LAST:
                 return await self._after_another_start()
+            elif is_sealed(answer):
+                try:
+                    await broker.layouts.after(layout.current.number, LEDGER_SECONDS)
+                except BrokerError as fault:
+                    return Sent(stored, refused, str(fault))
+                return Sent(stored, refused)
             elif isinstance(answer, TooLarge) or (isinstance(answer, Refused) and fate(answer) is Fate.REFUSED):
                 refused += _refused(item, answer).refused
             else:
                 return Sent(stored, refused, str(answer))
         return Sent(stored, refused)
+
+    async def _stored_earlier(self, items: Sequence[Queued]) -> int:
+        """How many of the first events the streams before the last reshard have, whose acknowledgements were lost."""
+        for place, item in enumerate(items):
+            if await self._broker.earlier.find(item.subject, item.dedup) is None:
+                return place
+        return len(items)
 
     async def _after_another_start(self) -> Sent:
         """What becomes of a flight that was refused, as another start is stored or just being stored, or ours is kept no more."""
@@ -155,7 +177,7 @@ class NatsSender:
             ack = await self._ledger.start(
                 event, item.payload, incarnation, lease=self._ttl, late=late, timeout=LEDGER_SECONDS
             )
-            self._fence.start = ack.sequence
+            self._fence.begun(ack)
             sent = Sent(stored=1)
         except RunSuperseded as fault:
             return Sent(refused=1, over=fault)
@@ -163,7 +185,7 @@ class NatsSender:
             log.warning(
                 "run is begun without an entry in the ledger", extra={"run": self._life.run, "fault": str(fault)}
             )
-            sent = await self._publish([item], {})
+            sent = await self._publish([item], fenced=False)
         if sent.away is None:
             self._incarnation = incarnation
             self._refreshed = time.monotonic()
@@ -196,7 +218,7 @@ class NatsSender:
             log.warning(
                 "run is ended without an entry in the ledger", extra={"run": self._life.run, "fault": str(fault)}
             )
-            return await self._publish([item], {})
+            return await self._publish([item], fenced=False)
         return Sent(stored=1)
 
     async def _claim(self, item: Queued) -> None:

@@ -72,7 +72,7 @@ async def test_one_that_was_not_acknowledged_is_tried_again_under_its_name(
     await store_all(broker, many, answers)
 
     assert [isinstance(answer, Ack) and answer.duplicate for answer in answers] == [False, False, True]
-    assert answers[2] == Ack(first.sequence, True)
+    assert answers[2] == Ack(first.sequence, True, "EVENTS")
     assert sorted(await stored(broker, entity)) == [0, 1, 2]
 
 

@@ -74,7 +74,7 @@ async def test_the_first_end_is_stored_and_any_other_is_refused(broker: Broker, 
     first = end_of(entity, "one")
 
     ack = await end(ledger, first)
-    assert await end(ledger, first) == Ack(ack.sequence, True)
+    assert await end(ledger, first) == Ack(ack.sequence, True, "EVENTS")
     with pytest.raises(RunEnded, match=f"completed, by the completion {first.id}") as refused:
         await end(ledger, end_of(entity, "one", success=False))
 
@@ -205,7 +205,7 @@ async def test_a_claim_is_stored_once_also_when_the_duplicate_window_has_passed(
     # The frozen one goes on with what it saw when it claimed: JetStream refuses by the sequence of the subject.
     late = await ledger._publish(f"agent.{entity}", claim, event, encode(event), 10.0)
 
-    assert late == Ack(stored.sequence, True)
+    assert late == Ack(stored.sequence, True, "EVENTS")
     assert len(await ends(broker, entity)) == 2  # the first, and the other's
 
 
@@ -272,7 +272,7 @@ async def test_each_answer_of_a_thread_that_nobody_began_has_its_end(broker: Bro
 
     acks = [await end(ledger, answer) for answer in answers]
 
-    assert (await end(ledger, answers[0])) == Ack(acks[0].sequence, True)
+    assert (await end(ledger, answers[0])) == Ack(acks[0].sequence, True, "EVENTS")
     assert len({ack.sequence for ack in acks}) == 3
     await ledger.begin("thread", entity, "one")
     await end(ledger, Event.new(f"thread.{entity}.done", {}))

@@ -102,7 +102,7 @@ async def _round_trip(connection: Connection) -> CheckResult:
 async def _streams(broker: Broker, settings: Settings) -> list[CheckResult]:
     """Compares the streams with their declaration, and looks at what they hold. Raises RouterError."""
     try:
-        found = await provisioning.diff(broker.connection, settings.topology)
+        found = await provisioning.diff(broker.connection, settings.topology, broker.layout)
         # A missing stream that need not be there has a line of its own.
         absent = {each.stream for each in found if each.is_optional}
         differences = [each for each in found if each.stream not in absent]

@@ -13,7 +13,7 @@ from router.nats.error_codes import ErrorCode
 from router.nats.publisher import Publish, Publisher
 from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack
-from router.topology import TopologySettings
+from router.topology import HOOKS, TopologySettings
 from tests.waiting import PATIENCE, eventually
 
 
@@ -35,7 +35,7 @@ async def test_each_message_is_answered_for_in_its_place(alone: Broker):
 
     answers = await publisher.send([job(1), job(2), job(1), nowhere, *(job(n, "full") for n in range(51))])
 
-    assert [answers[0], answers[1], answers[2]] == [Ack(1, False), Ack(2, False), Ack(1, True)]
+    assert [answers[0], answers[1], answers[2]] == [Ack(1, False, HOOKS), Ack(2, False, HOOKS), Ack(1, True, HOOKS)]
     assert isinstance(answers[3], Timeout)
     assert all(isinstance(answer, Ack) for answer in answers[4:54])
     assert isinstance(answers[54], Refused) and answers[54].err_code == ErrorCode.STREAM_STORE_FAILED

@@ -7,6 +7,7 @@ import pytest
 from router.broker import Broker
 from router.errors import RunSuperseded
 from router.event import Event
+from router.nats.stream import Ack
 from router.runs import RunLedger
 from router.sdk import Run, RunSettings
 from router.sdk.encoder import RunEncoder
@@ -66,10 +67,10 @@ async def test_progress_is_the_first_of_its_flight_where_the_start_is_known(brok
     types = ["noted", "noted", "progress", "noted", "progress"]
     items = [encoder.encode(n, type, {"progress": 0.5})[1] for n, type in enumerate(types, 1)]
     items.append(encoder.encode(9, "completion", {"success": True}, kind=Kind.END)[1])
-    fence = LifeFence(RunLedger(broker), encoder.life)
+    fence = LifeFence(broker, RunLedger(broker), encoder.life)
     assert (len(fence.flight(items)), fence.headers) == (5, {})
 
-    fence.start = 7
+    fence.begun(Ack(7, False, "EVENTS"))
 
     flights = []
     left = items[:5]

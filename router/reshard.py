@@ -1,0 +1,265 @@
+"""Puts the events into another number of streams while publishers and readers go on, and drops what is too old of the former ones.
+
+A reshard makes the streams of the next generation, notes them in the layout's entry, seals the streams of the current one, which
+from then on refuse every publish, and makes the next generation the current one. Each step finds out whether it is done already, so
+a reshard that was interrupted is finished by the same call. Publishers that are refused by a sealed stream read the entry and publish
+again; readers read the sealed streams to their ends first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from router import layout_entry, provisioning
+from router.broker import Broker
+from router.clock import wall
+from router.cursor import parse_time
+from router.earlier_ids import repeats_end
+from router.errors import BadInput, BrokerError, Conflict, Refused, Timeout, Unsuitable
+from router.layout import MAX_SHARDS, Generation, Shard, generation
+from router.layout_entry import KEY, MAX_GENERATIONS, LayoutEntry
+from router.nats.bucket import Bucket
+from router.nats.error_codes import ErrorCode
+from router.nats.stream import Stream, stream_names
+from router.topology import EVENTS, LAYOUT, event_stream, streams
+
+log = logging.getLogger(__name__)
+
+# What a leader has proposed before it sealed its stream is stored within a round trip of the cluster. Two readings that are this
+# far apart and equal are the end.
+SETTLED_SECONDS = 1.0
+SEAL_SECONDS = 30.0
+# A stream that holds so much of its limit, and not its first message, drops its oldest for want of room.
+FULL_SHARE = 0.9
+
+Tell = Callable[[str], None]
+
+
+class BadReshard(BadInput):
+    """the events cannot be put into that many streams now"""
+
+    code = "bad_reshard"
+
+
+def plan(entry: LayoutEntry, shards: int, window: float) -> LayoutEntry | None:
+    """The entry while the events are put into so many streams; None where they are. Raises BadReshard.
+
+    `window` is the dedup window in seconds.
+    """
+    if not 1 <= shards <= MAX_SHARDS:
+        raise BadReshard(f"the events can be in 1 to {MAX_SHARDS} streams, not in {shards}")
+    if entry.next is not None:
+        if entry.next.shards != shards:
+            raise BadReshard(
+                f"a reshard to {entry.next.shards} is under way; finish it first: `callboard streams reshard {entry.next.shards}`"
+            )
+        return entry
+    if entry.current.shards == shards:
+        return None
+    if len(entry.generations) >= MAX_GENERATIONS:
+        raise BadReshard(
+            f"events of {MAX_GENERATIONS} layouts are still kept; the oldest, {names(entry.layout.generations[0])}, goes once its "
+            "newest event is older than CALLBOARD_EVENTS_MAX_AGE"
+        )
+    left = repeats_end(window) - (wall.now_ns() - entry.current.began) / 1e9
+    if entry.current.began and left > 0:
+        # A repeat is looked for in one former generation only.
+        raise BadReshard(f"the last reshard was just now; the next is possible in {left:.0f} s")
+    return layout_entry.begun(entry, shards)
+
+
+def names(of: Generation) -> str:
+    """The streams of a generation, for people."""
+    first, last = of.shards[0].stream, of.shards[-1].stream
+    return first if len(of.shards) == 1 else f"{first} to {last}"
+
+
+class Reshard:
+    """One reshard, begun or taken up again."""
+
+    def __init__(self, broker: Broker, shards: int, tell: Tell) -> None:
+        """`tell` is called with a line for each step."""
+        self._broker = broker
+        self._connection = broker.connection
+        self._topology = broker.topology
+        self._shards = shards
+        self._tell = tell
+        self._bucket = Bucket(broker.connection, LAYOUT)
+        self._revision = 0
+
+    async def run(self) -> bool:
+        """Does what is left to do; False where nothing was. Raises BadReshard, Unsuitable and BrokerError."""
+        before = await self._read()
+        wanted = plan(before, self._shards, self._topology.dedup_window)
+        if wanted is None:
+            self._tell(f"the events are in {_count(self._shards)} already: {names(before.layout.current)}")
+            return False
+        assert wanted.next is not None
+        current, following = before.layout.current, generation(wanted.next.number, wanted.next.shards)
+        if before.next is None:
+            await self._make(following)
+            await self._write(wanted)
+        else:
+            self._tell(f"a reshard to {_count(self._shards)} was begun; it is finished now")
+            await self._make(following)
+        self._tell(f"sealing {names(current)}")
+        ends = [await self._seal(shard) for shard in current.shards]
+        await self._write(layout_entry.finished(wanted, ends, wall.now_ns()))
+        self._tell(f"new events go to {names(following)}; {names(current)} is kept until its events are too old")
+        return True
+
+    async def _read(self) -> LayoutEntry:
+        declared = next(each for each in streams(self._topology) if each.name == self._bucket.stream)
+        await provisioning.create(self._connection, declared)
+        found = await self._bucket.latest(KEY)
+        if found is None or found.value is None:
+            self._revision = 0 if found is None else found.revision
+            return LayoutEntry()
+        self._revision = found.revision
+        try:
+            return layout_entry.parse(found.value)
+        except ValueError as fault:
+            raise Unsuitable(str(fault)) from None
+
+    async def _write(self, entry: LayoutEntry) -> None:
+        try:
+            self._revision = await self._bucket.update(KEY, msgspec.json.encode(entry), self._revision)
+        except Conflict:
+            raise BadReshard("somebody else changes the layout now; run it again to see what is left to do") from None
+
+    async def _make(self, following: Generation) -> None:
+        """Makes the streams of the next generation; none of them stays where one cannot be made. Raises Unsuitable."""
+        there = await stream_names(self._connection)
+        made: list[Stream] = []
+        for shard in following.shards:
+            declared, stream = event_stream(shard, self._topology), Stream(self._connection, shard.stream)
+            if shard.stream in there:
+                # Left by a reshard that was interrupted, perhaps to another number.
+                await stream.update(declared.desired)
+                continue
+            self._tell(f"making {shard.stream}")
+            try:
+                await stream.create(declared.desired)
+            except Refused as refusal:
+                for each in made:
+                    await each.remove()
+                raise Unsuitable(_why(shard, refusal)) from None
+            made.append(stream)
+
+    async def _seal(self, shard: Shard) -> int:
+        """Seals a stream; returns its last sequence. Raises Timeout."""
+        stream = Stream(self._connection, shard.stream)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SEAL_SECONDS
+        while True:
+            try:
+                info = await stream.info()
+                if not info["config"].get("sealed"):
+                    await stream.update({**info["config"], "sealed": True})
+                return await self._end(stream)
+            except Refused as refusal:
+                if refusal.err_code == ErrorCode.STREAM_NOT_FOUND:
+                    log.error("stream of events is missing; it ends at 0", extra={"stream": shard.stream})
+                    return 0
+                fault: BrokerError = refusal
+            except Timeout as timeout:
+                fault = timeout
+            if loop.time() > deadline:
+                raise Timeout(
+                    f"{shard.stream} could not be sealed: {fault}; publishers wait meanwhile: run this again soon"
+                ) from None
+            await asyncio.sleep(0.2)
+
+    async def _end(self, stream: Stream) -> int:
+        """The last sequence of a sealed stream."""
+        info = await stream.info()
+        last: int = info["state"]["last_seq"]
+        if info["config"].get("num_replicas", 1) == 1:
+            return last
+        while True:
+            await asyncio.sleep(SETTLED_SECONDS)
+            before, last = last, (await stream.state())["last_seq"]
+            if before == last:
+                return last
+
+
+async def drop_old(broker: Broker, tell: Tell = lambda _line: None) -> list[str]:
+    """Deletes the former generations whose newest event is too old, oldest first; returns their streams. Raises BrokerError.
+
+    A sealed stream does not drop its old events itself. Where events have no age limit, a generation goes once the one after it
+    drops its oldest events for want of room. The entry is changed before the streams are deleted, and what an interrupted call
+    has left of them goes with the next.
+    """
+    bucket = Bucket(broker.connection, LAYOUT)
+    entry = await broker.layouts.read_leader()
+    while len(entry.generations) > 1 and await _is_over(
+        broker, entry.layout.generations[0], entry.layout.generations[1]
+    ):
+        found = await bucket.latest(KEY)
+        if found is None or found.value is None or layout_entry.parse(found.value) != entry:
+            break
+        entry = layout_entry.without(entry, entry.generations[0].number)
+        try:
+            await bucket.update(KEY, msgspec.json.encode(entry), found.revision)
+        except Conflict:
+            break
+    dropped = sorted(name for name in await stream_names(broker.connection) if _is_left(name, entry))
+    for name in dropped:
+        await Stream(broker.connection, name).remove()
+        tell(f"{name}: deleted, its events are too old")
+        log.warning("stream of events is deleted; its events are too old", extra={"stream": name})
+    return dropped
+
+
+async def _is_over(broker: Broker, oldest: Generation, following: Generation) -> bool:
+    states = [await _info(broker, shard) for shard in oldest.shards]
+    held = [info["state"] for info in states if info is not None and info["state"]["messages"]]
+    if not held:
+        return True
+    if age := broker.topology.events_max_age:
+        newest = max(parse_time(state["last_ts"]).timestamp() for state in held)
+        return wall.now_ns() / 1e9 - newest > age
+    after = [await _info(broker, shard) for shard in following.shards]
+    return all(info is not None and _drops(info) for info in after)
+
+
+def _drops(info: dict[str, Any]) -> bool:
+    limit, state = info["config"].get("max_bytes", -1), info["state"]
+    return bool(limit > 0 and state["first_seq"] > 1 and state["bytes"] > FULL_SHARE * limit)
+
+
+def _is_left(name: str, entry: LayoutEntry) -> bool:
+    """Whether a stream is of a generation that was dropped."""
+    oldest = entry.generations[0].number
+    if name == EVENTS:
+        return oldest > 0
+    prefix, _, rest = name.partition("_")
+    number = rest.partition("_")[0]
+    return prefix == EVENTS and number.isdecimal() and int(number) < oldest
+
+
+async def _info(broker: Broker, shard: Shard) -> dict[str, Any] | None:
+    try:
+        return await Stream(broker.connection, shard.stream).info()
+    except Refused as refusal:
+        if refusal.err_code != ErrorCode.STREAM_NOT_FOUND:
+            raise
+        return None
+
+
+def _count(shards: int) -> str:
+    return "one stream" if shards == 1 else f"{shards} streams"
+
+
+def _why(shard: Shard, refusal: Refused) -> str:
+    if refusal.err_code != ErrorCode.STORAGE_RESOURCES_EXCEEDED:
+        return f"stream {shard.stream} cannot be made: {refusal.description}; nothing was changed"
+    return (
+        f"stream {shard.stream} cannot be made: {refusal.description}; the former streams keep their room until their events are too "
+        "old: lower CALLBOARD_EVENTS_MAX_BYTES, or give JetStream more storage; nothing was changed"
+    )

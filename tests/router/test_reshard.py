@@ -1,0 +1,154 @@
+"""Putting the events into another number of streams, on a real server, while others publish."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from router import layout_entry, provisioning
+from router.broker import Broker
+from router.errors import Unsuitable
+from router.event import Event
+from router.layout import generation
+from router.layout_entry import KEY, MAX_GENERATIONS, KeptGeneration, LayoutEntry
+from router.nats.bucket import Bucket
+from router.nats.stream import Ack, Stream, stream_names
+from router.reshard import BadReshard, Reshard, drop_old, plan
+from router.topology import LAYOUT, MIB, TopologySettings, event_stream, is_of_events
+from tests.router.resharding import SHORT, all_stored, broker_of, ids, reshard
+from tests.waiting import eventually
+
+
+def said(entity: str, number: int) -> Event:
+    return Event.new(f"job.{entity}.said", {"n": number}, id=f"{entity}-{number}")
+
+
+async def test_publishers_go_on_while_the_events_are_put_into_other_streams(own_nats: str) -> None:
+    async with broker_of(own_nats) as one, broker_of(own_nats) as two:
+        acks: dict[str, Ack] = {}
+        stop = asyncio.Event()
+
+        async def publish(broker: Broker, entity: str) -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                acks[f"{entity}-{number}"] = await broker.publish(said(entity, number), 60)
+
+        async with asyncio.TaskGroup() as group:
+            for place in range(8):
+                group.create_task(publish((one, two)[place % 2], f"e{place}"))
+            await eventually(lambda: len(acks) > 50)
+            await reshard(one, 4)
+            before = len(acks)
+            await eventually(lambda: len(acks) > before + 50 and not one.earlier.active)
+            await reshard(two, 2)
+            before = len(acks)
+            await eventually(lambda: len(acks) > before + 50)
+            stop.set()
+
+        stored = await all_stored(one)
+        places = {
+            id: (name, message.sequence)
+            for name, each in stored.items()
+            for id, message in zip(ids(each), each, strict=True)
+        }
+        assert sum(map(len, stored.values())) == len(acks)
+        assert places == {id: (ack.stream, ack.sequence) for id, ack in acks.items()}
+        assert [len(each.shards) for each in one.layout.generations] == [1, 4, 2]
+        # Generation after generation each entity's events are in their order.
+        for place in range(8):
+            numbers = [
+                int(id.split("-")[1]) for each in stored.values() for id in ids(each) if id.startswith(f"e{place}-")
+            ]
+            assert numbers == sorted(numbers)
+
+
+async def test_an_interrupted_reshard_is_finished_by_the_next_call(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        await broker.publish(said("a", 1))
+        # Interrupted behind the sealing: publishers wait.
+        entry = layout_entry.begun(LayoutEntry(), 2)
+        for shard in generation(1, 2).shards:
+            await Stream(broker.connection, shard.stream).create(event_stream(shard, SHORT).desired)
+        await Bucket(broker.connection, LAYOUT).put(KEY, msgspec.json.encode(entry))
+        stream = Stream(broker.connection, "EVENTS")
+        await stream.update({**(await stream.info())["config"], "sealed": True})
+        waiting = asyncio.ensure_future(broker.publish(said("a", 2), 60))
+        await provisioning.apply(broker.connection, SHORT)  # another process starts meanwhile
+
+        with pytest.raises(BadReshard, match="reshard 2"):
+            await reshard(broker, 3)
+        told = await reshard(broker, 2)
+
+        assert any("was begun" in line for line in told)
+        assert (await waiting).stream.startswith("EVENTS_1_")
+        assert broker.layout.generations[0].ends == (1,)
+        assert await Reshard(broker, 2, told.append).run() is False
+
+
+async def test_where_there_is_no_room_nothing_is_changed(own_nats: str) -> None:
+    huge = TopologySettings(events_max_bytes=2**60)
+    async with broker_of(own_nats) as broker:
+        broker.topology = huge
+
+        with pytest.raises(Unsuitable, match="CALLBOARD_EVENTS_MAX_BYTES"):
+            await reshard(broker, 2)
+
+        assert set(filter(is_of_events, await stream_names(broker.connection))) == {"EVENTS"}
+        assert (await broker.publish(said("a", 1))).stream == "EVENTS"
+
+
+async def test_a_process_that_starts_leaves_sealed_streams_alone_and_makes_no_former_one_again(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        await reshard(broker, 2)
+
+    async with broker_of(own_nats) as broker:
+        assert await provisioning.diff(broker.connection, SHORT, broker.layout) == []
+        await Stream(broker.connection, "EVENTS").remove()
+        await Stream(broker.connection, "EVENTS_1_1").remove()
+
+    async with broker_of(own_nats) as broker:
+        assert set(filter(is_of_events, await stream_names(broker.connection))) == {"EVENTS_1_0", "EVENTS_1_1"}
+
+
+async def test_a_former_generation_goes_once_its_newest_event_is_too_old(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        await broker.publish(said("a", 1))
+        await reshard(broker, 2)
+        assert await drop_old(broker) == []
+
+        broker.topology = TopologySettings(events_max_age=0.001)
+        assert await drop_old(broker) == ["EVENTS"]
+
+        await eventually(lambda: len(broker.layout.generations) == 1)
+        assert set(filter(is_of_events, await stream_names(broker.connection))) == {"EVENTS_1_0", "EVENTS_1_1"}
+        assert (await broker.publish(said("a", 2))).sequence == 1
+
+
+async def test_without_a_limit_of_age_a_former_generation_goes_once_the_next_has_no_room(own_nats: str) -> None:
+    topology = TopologySettings(events_max_age=0, events_max_bytes=MIB, dedup_window=0.2)
+    async with broker_of(own_nats, topology) as broker:
+        await broker.publish(said("a", 1))
+        await reshard(broker, 1 + 1)
+        assert await drop_old(broker) == []
+
+        large = "x" * 100_000
+        for place in range(40):
+            await broker.publish(Event.new(f"job.e{place}.said", {"text": large}))
+        await broker.publish(said("a", 2))
+
+        assert await drop_old(broker) == ["EVENTS"]
+
+
+def test_what_cannot_be_done_now_is_told_with_what_can() -> None:
+    with pytest.raises(BadReshard, match="1 to 64"):
+        plan(LayoutEntry(), 65, 120)
+    assert plan(LayoutEntry(), 1, 120) is None
+    just_now = layout_entry.finished(layout_entry.begun(LayoutEntry(), 2), [0], now=2**62)
+    with pytest.raises(BadReshard, match="possible in"):
+        plan(just_now, 3, 120)
+    many = LayoutEntry(tuple(KeptGeneration(number, 1, began=1) for number in range(1, MAX_GENERATIONS + 1)))
+    with pytest.raises(BadReshard, match="EVENTS_1_0"):
+        plan(many, 2, 120)
