@@ -16,7 +16,8 @@ from router.errors import BrokerError, Forbidden, Refused, Timeout
 from router.event import Event
 from router.nats.publisher import Answers, Publish
 from router.nats.stream import Ack
-from router.topology import EVENTS
+from router.topology import EVENTS, TopologySettings
+from tests.router.resharding import all_stored, broker_of, ids, reshard
 
 
 def some(entity: str, count: int) -> list[EncodedEvent]:
@@ -106,3 +107,24 @@ async def test_who_cancels_finds_what_was_known(broker: Broker, entity: str, mon
     await asyncio.gather(storing, return_exceptions=True)
 
     assert isinstance(answers[0], Ack) and answers[1] is None
+
+
+async def test_events_go_on_in_their_order_where_their_stream_is_sealed_meanwhile(own_nats: str) -> None:
+    """The process does not know of the reshard before JetStream refuses what it sends."""
+    async with broker_of(own_nats, TopologySettings()) as one, broker_of(own_nats, TopologySettings()) as other:
+        one.layouts._noticed = lambda *_: None  # type: ignore[method-assign]
+        events = [Event.new(f"job.e{n % 2}.said", {"n": n}, id=f"e{n % 2}-{n}") for n in range(6)]
+        many = [EncodedEvent(event, encode(event), of_event(event), {}) for event in events]
+        first: Answers = [None, None]
+        await store_all(one, many[:2], first)
+        await reshard(other, 2)
+
+        answers: Answers = [None] * 6
+        await store_all(one, many, answers)
+
+        assert answers[:2] == [answer._replace(duplicate=True) for answer in first if isinstance(answer, Ack)]
+        assert all(isinstance(answer, Ack) and answer.stream.startswith("EVENTS_1_") for answer in answers[2:])
+        stored = await all_stored(one)
+        found = [id for name in stored for id in ids(stored[name])]
+        assert [id for id in found if id[1] == "0"] == ["e0-0", "e0-2", "e0-4"]
+        assert [id for id in found if id[1] == "1"] == ["e1-1", "e1-3", "e1-5"]

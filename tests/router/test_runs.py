@@ -22,7 +22,8 @@ from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack
 from router.run_entry import MAX_EARLIER
 from router.runs import RunEnd, RunEntry, RunLedger
-from router.topology import RUNS
+from router.topology import RUNS, TopologySettings
+from tests.router.resharding import all_stored, broker_of, ids, reshard
 from tests.waiting import eventually
 
 
@@ -437,3 +438,33 @@ async def test_an_entry_of_another_version_is_skipped_and_written_anew(broker: B
         return bool(entry and isinstance(entry.ended, RunEnd))
 
     await eventually(is_over)
+
+
+async def test_lives_begin_and_end_across_a_reshard_as_in_one_stream(own_nats: str) -> None:
+    async with broker_of(own_nats, TopologySettings()) as broker:
+        ledger = RunLedger(broker)
+        begun = Event.new("agent.a.workflow_start", {"incarnation": "one"})
+        first = await ledger.start(begun, encode(begun), "one")
+        ended = await end(ledger, end_of("a", "one"))
+        # Claimed, and its finisher dies before it is stored.
+        dying = CrashingBroker(broker.connection.settings, "before")
+        async with dying:
+            await RunLedger(dying).begin("agent", "b", "one")
+            with pytest.raises(Crash):
+                await end(RunLedger(dying), end_of("b", "one"))
+        await reshard(broker, 2)
+        await eventually(lambda: broker.layout.current.number == 1)
+
+        assert await ledger.start(begun, encode(begun), "one") == first._replace(duplicate=True)
+        assert await ledger.settle("agent", "b")
+        again = Event.new("agent.a.workflow_start", {"incarnation": "two"})
+        second = await ledger.start(again, encode(again), "two")
+        last = await end(ledger, end_of("a", "two"))
+
+        assert ended.stream == "EVENTS" and second.stream == last.stream != "EVENTS"
+        entry = await ledger.read("agent", "a")
+        assert entry and entry.ended and (entry.ended.stream, entry.ended.sequence) == (last.stream, last.sequence)
+        with pytest.raises(RunSuperseded):
+            await ledger.start(begun, encode(begun), "one")
+        stored = [id for each in (await all_stored(broker)).values() for id in ids(each)]
+        assert len(stored) == len(set(stored)) == 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from router.broker import Broker
+from router.codec import encode
 from router.errors import RunSuperseded
 from router.event import Event
 from router.nats.stream import Ack
@@ -13,7 +14,9 @@ from router.sdk import Run, RunSettings
 from router.sdk.encoder import RunEncoder
 from router.sdk.fence import LifeFence
 from router.sdk.queued import Kind
+from router.topology import TopologySettings
 from tests.edge.conftest import EdgeFactory
+from tests.router.resharding import all_stored, broker_of, reshard
 from tests.router.sdk.runs import events_of
 from tests.waiting import eventually
 
@@ -78,3 +81,22 @@ async def test_progress_is_the_first_of_its_flight_where_the_start_is_known(brok
         flights.append(len(fence.flight(left)))
         left = left[flights[-1] :]
     assert flights == [2, 2, 1] and len(fence.headers) == 2
+
+
+async def test_a_life_that_was_superseded_before_a_reshard_says_nothing_more_behind_it(own_nats: str) -> None:
+    """No start is stored in the new streams, so JetStream alone would take it."""
+    settings = RunSettings(ttl=300, progress_interval=0.0)
+    async with broker_of(own_nats, TopologySettings()) as broker, broker_of(own_nats, TopologySettings()) as other:
+        with pytest.raises(RunSuperseded):
+            async with Run("b", broker, settings=settings) as alone, Run("a", broker, settings=settings) as old:
+                await eventually(lambda: old.waiting == 0 and alone.waiting == 0)
+                begun = Event.new("agent.a.workflow_start", {"incarnation": "another"})
+                await RunLedger(other).start(begun, encode(begun), "another")
+                await reshard(other, 2)
+                await old.thinking("late")
+                await alone.thinking("on")
+                await eventually(lambda: old.waiting == 0 and alone.waiting == 0)
+
+        behind = [message.subject for each in list((await all_stored(broker)).values())[1:] for message in each]
+        assert any(subject.endswith(".agent.b.thinking") for subject in behind)
+        assert not any(".agent.a." in subject for subject in behind)
