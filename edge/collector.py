@@ -108,7 +108,7 @@ class Snapshot:
         recreated = CounterMetricFamily(
             "edge_store_recreated_streams", "Streams that were missing and were created again", labels=["stream"]
         )
-        for name in STREAMS:
+        for name in dict.fromkeys((*STREAMS, *self.recreated)):
             recreated.add_metric([name], float(self.recreated[name]))
         yield recreated
         for name, about, value in (

@@ -46,7 +46,7 @@ from router.metrics import survey
 from router.nats.bucket import Bucket
 from router.rule_store import RuleStore
 from router.store_health import StoreHealth
-from router.topology import EVENTS, HOOKS, LEASES, RETRIES
+from router.topology import HOOKS, LEASES, RETRIES, is_of_events
 
 
 class Edge:
@@ -104,7 +104,7 @@ class Edge:
             settings.session_ttl,
             self.webhooks.delivery_stats.session,
         )
-        self.compaction = Compaction(broker.connection, self.registry)
+        self.compaction = Compaction(broker, self.registry)
         self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions, guard=self.store)
         self.recoveries = Recoveries(
             broker, self.registry, self.webhooks.settings.partitions, filtering=self.filtering, guard=self.store
@@ -116,7 +116,7 @@ class Edge:
 
     def _stream_renewed(self, stream: str) -> None:
         """Drops what was known of a stream that was created again."""
-        if stream == EVENTS:
+        if is_of_events(stream):
             self.hub.integrity.suspect("the stream was recreated")
         elif stream in (HOOKS, RETRIES):
             self.webhooks.partitions.restart()
@@ -168,7 +168,11 @@ class Edge:
             except TimeoutError:
                 raise Unreachable("the event store did not become ready; see `callboard doctor`") from None
             try:
-                parts.append(group.create_task(survey(self.broker.connection, self.broker.topology), name="survey"))
+                parts.append(
+                    group.create_task(
+                        survey(self.broker.connection, self.broker.topology, lambda: self.broker.layout), name="survey"
+                    )
+                )
                 yield self
             finally:
                 await self.webhooks.close(grace=2.0)

@@ -176,24 +176,30 @@ class Broker:
         publication = Publication(event)
         try:
             lines = {"Nats-Msg-Id": dedup or of_event(event), **(headers or {})}
-            ack = await self._put(event.subject, payload, lines, timeout, await_right, generation, is_new)
+            ack = await self.store_event(
+                event.subject, payload, lines, timeout, await_right=await_right, generation=generation, is_new=is_new
+            )
         except (Refused, Timeout) as fault:
             publication.failed(fault)
             raise
         publication.stored(ack)
         return ack
 
-    async def _put(
+    async def store_event(
         self,
         subject: str,
         payload: bytes,
         headers: dict[str, str],
-        timeout: float,
-        await_right: bool,
-        generation: int | None,
-        is_new: bool,
+        timeout: float = 10.0,
+        *,
+        await_right: bool = True,
+        generation: int | None = None,
+        is_new: bool = False,
     ) -> Ack:
-        """Publishes to the shard that takes a subject; again in the next generation where that was sealed meanwhile."""
+        """Stores bytes under an event's subject, as `store`; again in the next generation where its stream is sealed meanwhile.
+
+        `headers` have a `Nats-Msg-Id`. The rest is as in `put`.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while True:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from router.codec import unpack
 from router.errors import BadEvent
 from router.event import Event
-from router.subject import STORED, escape, unescape
+from router.layout import ORIGINAL_PREFIX, SHARDED_PREFIX, original_subject
+from router.subject import escape, unescape
 
 EVERYWHERE = "dead.>"
 
@@ -43,6 +44,11 @@ class Origin(NamedTuple):
         stream, _, rest = text.partition(":")
         sequence, _, subject = rest.partition(":")
         return cls(stream, _number(sequence), subject)
+
+
+def is_of_event(stored: str) -> bool:
+    """Whether a subject is one under which an event is stored."""
+    return stored.startswith((ORIGINAL_PREFIX, SHARDED_PREFIX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,7 @@ class DeadLetter:
     @property
     def event_subject(self) -> str:
         """The subject of the event inside, without the prefix of EVENTS; empty where it is not known."""
-        subject = self.origin.subject
-        return subject[len(STORED) :] if subject.startswith(STORED) else ""
+        return original_subject(self.origin.subject) if is_of_event(self.origin.subject) else ""
 
     def event(self) -> Event | None:
         """Decodes the event inside; None where the payload is not an event."""

@@ -23,13 +23,15 @@ from router.deadletter import (
     DeadLetterStats,
     Origin,
     ingest_subject,
+    is_of_event,
     read_headers,
 )
+from router.layout import original_subject
 from router.limits import message_size
 from router.nats.headers import Reply, all_headers
 from router.nats.stream import Ack, MessageRun
-from router.subject import STORED, escape
-from router.topology import DEADLETTERS, EVENTS, HOOKS, RETRIES
+from router.subject import escape
+from router.topology import DEADLETTERS, EVENTS, HOOKS, RETRIES, is_of_events
 
 # 1000 bytes tell a person what happened; the log has the rest. Other headers are shorter: all of them together fit into
 # `limits.HEADROOM`.
@@ -39,7 +41,7 @@ _LONG = frozenset({"Dead-Detail", "Dead-Destination"})
 PAGE_BYTES = 4 * 1024 * 1024
 
 # The streams that may hold a message that its dead letter only refers to.
-STREAMS = frozenset({EVENTS, HOOKS, RETRIES})
+STREAMS = frozenset({HOOKS, RETRIES})
 
 
 class DeadLetters:
@@ -142,12 +144,12 @@ class DeadLetters:
         origin = Origin(stream, sequence, subject)
         seed = b"%s %s" % (str(origin).encode(errors="replace"), hashlib.sha256(payload).digest())
         return await self.add(
-            ingest_subject(stream),
+            ingest_subject(EVENTS if is_of_events(stream) else stream),
             payload,
             origin=origin,
             reason=reason,
             detail=fault,
-            destination=subject.removeprefix(STORED),
+            destination=original_subject(subject) if is_of_event(subject) else subject,
             source=source,
             id="dead.ingest." + hashlib.sha256(seed).hexdigest()[:32],
         )
@@ -212,7 +214,7 @@ class DeadLetters:
         """
         if not dead.size:
             return dead.payload
-        if dead.origin.stream not in STREAMS:
+        if dead.origin.stream not in STREAMS and not is_of_events(dead.origin.stream):
             return None
         reply = await self._broker.stream(dead.origin.stream).read_one({"seq": dead.origin.sequence})
         if reply is None:

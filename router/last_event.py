@@ -32,6 +32,8 @@ class LastEvent(NamedTuple):
     name: str = ""
     payload: bytes = b""
     headers: bytes = b""
+    # The generation and the sequence of the newest, which order the events of an entity.
+    place: tuple[int, int] = (0, 0)
 
     def is_same(self, other: LastEvent) -> bool:
         """Whether a publisher must expect the same."""
@@ -54,7 +56,8 @@ async def last_event(broker: Broker, subject: str, *, leader: bool = False) -> L
             sequence, payload, headers = found
             expected = sequence if generation.number == present else 0
             name = header(headers, b"Nats-Msg-Id") or ""
-            return LastEvent(expected, present, Ack(sequence, True, shard.stream), name, payload, headers)
+            ack = Ack(sequence, True, shard.stream)
+            return LastEvent(expected, present, ack, name, payload, headers, (generation.number, sequence))
     return LastEvent(0, present)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 
 from prometheus_client import REGISTRY, Gauge
@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from router import topology
 from router.cursor import parse_time
 from router.errors import BrokerError, Refused
+from router.layout import Layout
 from router.nats.connection import Connection
 from router.nats.counters import BOUNDS, Delays, Figures, figures
 from router.nats.stream import Stream
@@ -36,16 +37,23 @@ oldest = Gauge("router_stream_oldest_age_seconds", "Age of the oldest message ke
 consumers = Gauge("router_stream_consumers", "Consumers of a stream", _BY_STREAM)
 leader = Gauge("router_stream_leader", "1 where a stream has a leader and answers, else 0", _BY_STREAM)
 behind = Gauge("router_stream_replicas_behind", "Replicas of a stream that are not current, or away", _BY_STREAM)
+_GAUGES = (messages, size, fullness, sequence, oldest, consumers, leader, behind)
 surveyed = Gauge("router_streams_surveyed_timestamp_seconds", "When the streams were last asked how they stand")
 
 
-async def survey(connection: Connection, settings: TopologySettings) -> None:
-    """Asks all streams how they stand, every ten seconds, until cancelled."""
-    names = [stream.name for stream in topology.streams(settings)]
+async def survey(connection: Connection, settings: TopologySettings, layout: Callable[[], Layout]) -> None:
+    """Asks all streams how they stand, those of former generations too, every ten seconds, until cancelled."""
+    shown: list[str] = []
     while True:
         if connection.connected:
+            declared = [stream.name for stream in topology.streams(settings, layout())]
+            names = list(dict.fromkeys([*declared, *layout().by_stream]))
             for name in names:
                 await _ask(connection, name)
+            for gone in set(shown) - set(names):
+                for gauge in _GAUGES:
+                    gauge.remove(gone)
+            shown = names
             surveyed.set_to_current_time()
         await asyncio.sleep(SURVEY_SECONDS)
 

@@ -13,7 +13,7 @@ from router.layout import FIRST, Layout
 from router.nats.connection import Connection
 from router.nats.error_codes import ErrorCode
 from router.nats.stream import Stream, stream_names
-from router.topology import OPTIONAL, DeclaredStream, TopologySettings, is_expendable, streams
+from router.topology import EVENTS, OPTIONAL, DeclaredStream, TopologySettings, is_expendable, is_of_events, streams
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def _advised(name: str, refusal: Refused) -> str:
     """Why a stream was refused, and what would help."""
     if refusal.err_code != ErrorCode.STORAGE_RESOURCES_EXCEEDED:
         return refusal.description
-    setting = "BUCKETS" if name.startswith("KV_") else name
+    setting = "BUCKETS" if name.startswith("KV_") else EVENTS if is_of_events(name) else name
     return f"{refusal.description}; lower CALLBOARD_{setting}_MAX_BYTES, or give JetStream more storage"
 
 

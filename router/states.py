@@ -17,13 +17,14 @@ import msgspec
 
 from router.broker import Broker
 from router.cluster.leases import lease_key
-from router.codec import DECODE_FAULTS, decode, rfc3339
+from router.codec import DECODE_FAULTS, decode, encode, rfc3339
 from router.errors import BadEvent, Conflict
 from router.event import Event
+from router.last_event import last_event, put_behind
 from router.nats.bucket import Bucket, Entry, WriteGuard
 from router.stored import decoder
-from router.subject import STORED, Subject, escape, unescape
-from router.topology import EVENTS, LEASES, STATES
+from router.subject import Subject, escape, unescape
+from router.topology import LEASES, STATES
 
 log = logging.getLogger(__name__)
 
@@ -165,19 +166,18 @@ class StateStore:
         subject = Subject.of(domain, entity, "state")
         # In this order: a new life takes its lease, then publishes. What it published before this reading shows by its
         # lease, and what it publishes afterwards makes our event, which names this sequence, a conflict.
-        last = await self._broker.stream(EVENTS).get_last(STORED + subject)
+        last = await last_event(self._broker, subject, leader=True)
         stored = await self.read(domain, entity)
         entry = stored.entry
         if entry is None or await self.lives(domain, entity):
             return False
         if entry.gone is not None:
             return True
-        if last is None or not _says_gone(last.payload):
+        if last.ack is None or not _says_gone(last.payload):
             event = gone_event(domain, entity, entry, reason, time_ns)
             dedup = f"{GONE}.{state_key(domain, entity)}.{entry.life}.{stored.revision}"
-            headers = {"Nats-Expected-Last-Subject-Sequence": str(last.sequence if last else 0)}
             try:
-                await self._broker.publish(event, dedup=dedup, headers=headers)
+                await put_behind(self._broker, last, event, encode(event), 10.0, dedup)
             except Conflict:
                 return False
         marked = msgspec.structs.replace(entry, gone=GoneMark(reason, rfc3339(time_ns)))

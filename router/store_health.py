@@ -26,6 +26,8 @@ LOOK_SECONDS, SOON_SECONDS = 5.0, 1.0
 # While all is well the streams take turns: EVENTS is examined each time, each other stream every third time. A publish that is
 # left unanswered has all of them examined at once.
 TURNS = 3
+# Where the events are in more streams than this, these take turns too.
+MAX_OFTEN = 4
 # However many publishes fail, the streams are not examined more often.
 MIN_PAUSE_SECONDS = 0.2
 # A stream that fails by this evidence alone lets one publish pass as a trial so often.
@@ -86,7 +88,11 @@ class StoreHealth:
         return {"code": self.code, "streams": streams}
 
     def trouble(self, stream: str) -> Trouble | None:
-        """Why a stream takes no writes; None where it does."""
+        """Why a stream takes no writes; None where it does. EVENTS takes none where one of its shards does not."""
+        if stream == topology.EVENTS and self._troubles:
+            shards = self._broker.layout.current.shards
+            found = next((self._troubles[each.stream] for each in shards if each.stream in self._troubles), None)
+            return found or self._troubles.get("*")
         return self._troubles.get(stream) or self._troubles.get("*")
 
     def require(self, stream: str) -> None:
@@ -157,10 +163,12 @@ class StoreHealth:
 
     def _next_turn(self) -> list[DeclaredStream]:
         self._turn += 1
+        shards = self._broker.layout.current.shards
+        often = {shard.stream for shard in shards} if len(shards) <= MAX_OFTEN else set()
         return [
             stream
-            for place, stream in enumerate(topology.streams(self._broker.topology))
-            if stream.name == topology.EVENTS or (place + self._turn) % TURNS == 0
+            for place, stream in enumerate(topology.streams(self._broker.topology, self._broker.layout))
+            if stream.name in often or (place + self._turn) % TURNS == 0
         ]
 
     async def look(self, active: bool = True, streams: Sequence[DeclaredStream] | None = None) -> None:
@@ -173,7 +181,7 @@ class StoreHealth:
             self._note([*known, Finding(Trouble("*", UNREACHABLE, "no connection to NATS"), False)])
             return
         if streams is None:
-            streams = topology.streams(self._broker.topology)
+            streams = topology.streams(self._broker.topology, self._broker.layout)
         found = await asyncio.gather(*(self._probe.examine(stream, active) for stream in streams))
         self._note([each for each in found if each is not None])
         self.looked = True

@@ -187,7 +187,7 @@ class StoreProbe:
         refused = [each for each in self._connection.refused_publishes.subjects if topology.stream_of(each) == name]
         acknowledged = self._broker.acknowledged.get(name)
         usual = f"{acknowledged.rpartition('.')[0]}.{PROBE}" if acknowledged else PROBES.get(name)
-        tried = refused[-1:] if usual is None else [usual] if name == topology.EVENTS else [*refused[-1:], usual]
+        tried = refused[-1:] if usual is None else [usual] if topology.is_of_events(name) else [*refused[-1:], usual]
         for subject in tried:
             try:
                 await self._connection.ask(subject, b"", {"Nats-Expected-Stream": NOTHING})
@@ -221,6 +221,11 @@ class StoreProbe:
     async def _restore(self, stream: DeclaredStream) -> Finding | None:
         """Creates a missing stream again, where this process may."""
         name = stream.name
+        if topology.is_of_events(name):
+            # It may be a former one that was deleted, of which this process was not told.
+            await self._broker.layouts.read_leader()
+            if name not in {shard.stream for shard in self._broker.layout.current.shards}:
+                return None
         if not self._broker.topology.apply_streams and stream.config["storage"] != "memory":
             text = "the stream does not exist; `callboard streams apply` makes it"
             return Finding(Trouble(name, STREAM_MISSING, text), True)

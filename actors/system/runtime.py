@@ -17,9 +17,8 @@ from router.codec import decode
 from router.errors import BadEvent, BrokerError, Refused
 from router.event import Event
 from router.frame import MAX_BODY, in_parts
-from router.subject import STORED
+from router.last_event import last_event
 from router.timing import full_jitter
-from router.topology import EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -202,11 +201,11 @@ class BrokerRuntime:
         return [event for record in records if (event := record.event) is not None]
 
     async def last(self, subject: str) -> Event | None:
-        reply = await _read(lambda: self.broker.stream(EVENTS).read_last(STORED + subject))
-        if reply is None:
+        found = await _read(lambda: last_event(self.broker, subject))
+        if found.ack is None:
             return None
         try:
-            return decode(reply.payload)
+            return decode(found.payload)
         except BadEvent as fault:
             log.warning("stored event cannot be decoded", extra={"subject": subject, "fault": str(fault)})
             return None

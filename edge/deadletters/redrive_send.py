@@ -35,7 +35,6 @@ from router.nats.refusals import has_no_room
 from router.nats.stream import Ack
 from router.runs import RunLedger
 from router.stored import decoder
-from router.subject import STORED
 from router.topology import ENDPOINTS, HOOKS, RETRIES
 
 log = logging.getLogger(__name__)
@@ -169,7 +168,7 @@ class DeadLetterSender:
         if catalogue.ending(event.subject.domain, event.type, event.data) is not None:
             return await self._to_run(letter, event)
         # Not under the event's own id: a publisher that bypassed the router may have used it within the dedup window.
-        return await self._store(STORED + event.subject, letter, {})
+        return await self._store(event.subject, letter, {}, is_event=True)
 
     async def _to_run(self, letter: DeadLetter, event: Event) -> Redriven:
         """Ends the run of a terminal event, unless another one has."""
@@ -189,12 +188,15 @@ class DeadLetterSender:
                     return Redriven("skipped", "too_large" if is_too_large(refusal) else "refused")
             await self._run.pause()
 
-    async def _store(self, subject: str, letter: DeadLetter, headers: dict[str, str]) -> Redriven:
+    async def _store(
+        self, subject: str, letter: DeadLetter, headers: dict[str, str], *, is_event: bool = False
+    ) -> Redriven:
         if self._job.dry_run:
             return SENT
+        store = self._to.broker.store_event if is_event else self._to.broker.store
         while True:
             try:
-                ack = await self._to.broker.store(subject, letter.payload, {**headers, "Nats-Msg-Id": self._id(letter)})
+                ack = await store(subject, letter.payload, {**headers, "Nats-Msg-Id": self._id(letter)})
                 return Redriven("sent", "sent_before") if ack.duplicate else SENT
             except Refused as refusal:
                 if not has_no_room(refusal):

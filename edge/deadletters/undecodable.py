@@ -16,8 +16,8 @@ from router.broker import Broker
 from router.deadletter import ingest_subject
 from router.deadletters import DeadLetters
 from router.errors import BrokerError, Refused
+from router.layout import Shard
 from router.record import Record
-from router.subject import STORED
 from router.topology import EVENTS
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_KNOWN = 10_000
 PAUSE_SECONDS = 1.0
 
-_Key = tuple[int, int]
+_Key = tuple[str, int, int]
 
 
 class Undecodable:
@@ -46,8 +46,8 @@ class Undecodable:
         self._stored: OrderedDict[_Key, None] = OrderedDict()
         # Up to this dead letter it is known what has been stored, by any process.
         self._read_upto = 0
-        # From the first to the last record for which there was no room.
-        self._missed: tuple[int, int] | None = None
+        # By shard, from the first to the last record for which there was no room.
+        self._missed: dict[Shard, tuple[int, int]] = {}
 
     def found(self, record: Record) -> None:
         """Takes a record whose `fault` says what is wrong with it. Never waits and never raises; repeats are dropped.
@@ -64,8 +64,8 @@ class Undecodable:
             self._waiting.append((record, reason))
             self._bytes += len(record.payload)
         else:
-            first, last = self._missed or (record.sequence, record.sequence)
-            self._missed = min(first, record.sequence), max(last, record.sequence)
+            first, last = self._missed.get(record.shard, (record.sequence, record.sequence))
+            self._missed[record.shard] = min(first, record.sequence), max(last, record.sequence)
             del self._known[key]
         self._wake.set()
 
@@ -79,8 +79,8 @@ class Undecodable:
                 await self._store(record, reason)
                 self._waiting.popleft()
                 self._bytes -= len(record.payload)
-            if self._missed is not None:
-                await self._read_again()
+            while self._missed:
+                await self._read_again(*self._missed.popitem())
 
     async def _store(self, record: Record, reason: str) -> None:
         """Stores one record, again and again while NATS does not answer."""
@@ -104,9 +104,9 @@ class Undecodable:
 
     async def _add(self, record: Record, reason: str) -> None:
         await self._dead.add_undecodable(
-            EVENTS,
+            record.shard.stream,
             record.sequence,
-            STORED + record.subject,
+            record.shard.stored(record.subject),
             record.payload,
             fault=record.fault,
             source="edge",
@@ -124,14 +124,13 @@ class Undecodable:
             page = await self._dead.read(after=self._read_upto, pattern=ingest_subject(EVENTS))
             for letter in page.deadletters:
                 self._read_upto = letter.sequence
-                _note(self._stored, (letter.origin.sequence, hash(letter.payload)))
+                _note(self._stored, (letter.origin.stream, letter.origin.sequence, hash(letter.payload)))
             more = page.more and bool(page.deadletters)
         return _key(record) in self._stored
 
-    async def _read_again(self) -> None:
-        """Reads the range of EVENTS in which records were found that had no room. Raises nothing but cancellation."""
-        assert self._missed is not None
-        (first, last), self._missed = self._missed, None
+    async def _read_again(self, shard: Shard, between: tuple[int, int]) -> None:
+        """Reads the range of a shard in which records were found that had no room. Raises nothing but cancellation."""
+        first, last = between
         after = first - 1
         while after < last:
             try:
@@ -156,4 +155,4 @@ def _note(known: OrderedDict[_Key, None], key: _Key) -> None:
 
 def _key(record: Record) -> _Key:
     # With the bytes: a stream that was deleted and created again counts from one.
-    return record.sequence, hash(record.payload)
+    return record.shard.stream, record.sequence, hash(record.payload)

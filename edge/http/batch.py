@@ -103,8 +103,9 @@ class EventDoor:
         try:
             if life is not None:
                 await self._require_living(event, life, set())
-            self._health.require(EVENTS)
-            with self._health.guarding(EVENTS):
+            stream = self._broker.layout.shard_of(event.subject).stream
+            self._health.require(stream)
+            with self._health.guarding(stream):
                 receipt = await self._store_one(event, payload, name)
         except (RouterError, Problem) as fault:
             _count([], 1)
@@ -172,7 +173,7 @@ class EventDoor:
         for (event, payload), name in zip(many, names, strict=True):
             completed = complete_alone(event)
             bytes_ = payload if completed is event else encode(completed)
-            encoded.append(EncodedEvent(completed, bytes_, name.dedup, name.headers))
+            encoded.append(EncodedEvent(completed, bytes_, name.dedup, name.headers, name.is_new))
         answers: Answers = [None] * len(many)
         failed: StoreFailed | None = None
         try:
@@ -211,7 +212,9 @@ class EventDoor:
         return Receipt(ack, check_of(payload), incarnation)
 
     async def _put(self, event: Event, payload: bytes, name: Name) -> Ack:
-        return await self._broker.put(event, payload, dedup=name.dedup, headers=name.headers, await_right=False)
+        return await self._broker.put(
+            event, payload, dedup=name.dedup, headers=name.headers, await_right=False, is_new=name.is_new
+        )
 
 
 def is_start(event: Event) -> bool:

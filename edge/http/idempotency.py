@@ -33,6 +33,11 @@ class Name(NamedTuple):
     fingerprint: str | None
 
     @property
+    def is_new(self) -> bool:
+        """Whether nobody can publish the event again."""
+        return self.fingerprint is None
+
+    @property
     def headers(self) -> dict[str, str]:
         return {FINGERPRINT: self.fingerprint} if self.fingerprint else {}
 
@@ -54,7 +59,7 @@ async def require_same(broker: Broker, name: Name, ack: Ack, **more: Any) -> Non
     if not ack.duplicate or name.fingerprint is None:
         return
     # From the stream's leader: a replica that lags may not have it yet.
-    message = await broker.stream(EVENTS).get(ack.sequence)
+    message = await broker.stream(ack.stream or EVENTS).get(ack.sequence)
     if message is None:
         return  # no longer kept
     stored = header(message.headers, FINGERPRINT.encode())

@@ -21,17 +21,15 @@ from router.broker import PAGE_EVENTS, Broker
 from router.codec import decode, encode
 from router.errors import BadEvent, Conflict, Timeout, TooLarge
 from router.event import Event
+from router.last_event import LastEvent, last_event, put_behind
 from router.limits import largest_event
 from router.nats.headers import header
 from router.nats.stream import Ack
 from router.progress import forward, share
-from router.subject import STORED
-from router.topology import EVENTS
 
 # The share that the run had reached, with an event of progress that does not say one.
 FLOOR = "Callboard-Progress"
 START = "workflow_start"
-EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
 # 4,096 subjects whose last values take about 4 KiB at most: 16 MiB, and as much for each further key. Larger ones are read again
 # each time.
@@ -58,11 +56,24 @@ class Contended(Timeout):
 class Previous(NamedTuple):
     """What an event follows: the last sequence of its subject, 0 where there is none, and what it is completed from."""
 
-    sequence: int = 0
+    last: LastEvent
     # The last data, or the last values, that it is compared with; None where there are none, or they count no more.
     data: Data | None = None
     # The share of a run that was reached by then.
     floor: float | None = None
+
+
+class _Newest(NamedTuple):
+    """The last event of a subject, None where there is none, and what a publisher must expect."""
+
+    last: LastEvent
+    event: Event | None
+
+    def begins_behind(self, other: _Newest) -> bool:
+        """Whether it begins the run anew, and came after the other."""
+        return (
+            self.event is not None and self.last.place > other.last.place and self.event.data.get("resumed") is not True
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ def rule_of(event: Event) -> SequenceRule | None:
 
 def complete_alone(event: Event) -> Event:
     """Completes an event without a rule, by itself."""
-    return _compare(event, Previous())
+    return _compare(event, Previous(LastEvent(0, 0)))
 
 
 @dataclass(slots=True)
@@ -146,7 +157,6 @@ class Sequenced:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._stream = broker.stream(EVENTS)
         self._lasts: OrderedDict[str, _Last] = OrderedDict()
 
     async def publish(self, rule: SequenceRule, event: Event, name: Name) -> tuple[bytes, Ack]:
@@ -176,19 +186,34 @@ class Sequenced:
                 completed = rule.complete(event, previous)
             floor = previous.floor if (said := share(completed.data)) is None else said
             payload = self._packed(completed)
-            headers = {**name.headers, EXPECTED: str(previous.sequence)}
+            headers = name.headers
             if rule is PROGRESS and said is None and floor is not None:
                 headers[FLOOR] = repr(floor)
             remembered, last.previous = last.data, None
             last.data = OrderedDict()
             try:
-                ack = await self._broker.put(completed, payload, dedup=name.dedup, headers=headers, await_right=False)
+                ack = await put_behind(
+                    self._broker,
+                    previous.last,
+                    completed,
+                    payload,
+                    PUBLISH_TIMEOUT,
+                    name.dedup,
+                    headers,
+                    await_right=False,
+                )
             except Conflict:
                 continue
             now = previous.data if ack.duplicate else rule.remember(event.type, previous.data, completed.data)
             if len(payload) <= MAX_KEPT_BYTES and _size(now) <= MAX_KEPT_BYTES:
                 last.data = remembered
-                last.keep(Previous(previous.sequence if ack.duplicate else ack.sequence, now, floor), key)
+                generation = previous.last.generation
+                behind = (
+                    previous.last
+                    if ack.duplicate
+                    else LastEvent(ack.sequence, generation, place=(generation, ack.sequence))
+                )
+                last.keep(Previous(behind, now, floor), key)
             return payload, ack
         raise Contended
 
@@ -201,11 +226,15 @@ class Sequenced:
     async def _known(self, rule: SequenceRule, event: Event, last: _Last) -> Previous | None:
         """What the event follows by what is remembered of its subject; None where nothing is."""
         known = last.previous
+        if known is not None and known.last.generation != self._broker.layout.current.number:
+            # Since a reshard others may have published to the former streams.
+            known = last.previous = None
+            last.data.clear()
         if known is None or rule.resets:
             return known
         data = last.data.get(rule.key(event))
         if rule.is_unknown(event.type, data, event.data):
-            before = await self._look_back(rule, event, known.sequence)
+            before = await self._look_back(rule, event, known.last)
             data = before if data is None else rule.remember(event.type, before, data)
         return known._replace(data=data)
 
@@ -213,28 +242,32 @@ class Sequenced:
         """Reads what an event follows; from a copy of the stream, or from its leader."""
         if not rule.resets:
             newest = await self._read_last(event.subject, leader)
-            if newest is None:
-                return Previous()
+            if newest.event is None:
+                return Previous(newest.last)
             data = None
-            if rule.key(newest[1]) == rule.key(event):
-                data = rule.remember(event.type, None, newest[1].data)
+            if rule.key(newest.event) == rule.key(event):
+                data = rule.remember(event.type, None, newest.event.data)
             if rule.is_unknown(event.type, data, event.data):
-                data = await self._look_back(rule, event, newest[0])
-            return Previous(newest[0], data)
+                data = await self._look_back(rule, event, newest.last)
+            return Previous(newest.last, data)
         run = f"{event.subject.domain}.{event.subject.entity}"
         newest, *begun = await asyncio.gather(
             self._read_last(event.subject, leader),
             *(self._read_last(f"{run}.{type}", leader) for type in _beginnings(event.subject.domain)),
         )
-        if newest is None:
-            return Previous()
-        if any(each and each[0] > newest[0] and each[1].data.get("resumed") is not True for each in begun):
-            return Previous(newest[0])
-        return Previous(newest[0], newest[1].data, _floor(newest[1].data, newest[2]))
+        if newest.event is None:
+            return Previous(newest.last)
+        if any(each.begins_behind(newest) for each in begun):
+            return Previous(newest.last)
+        return Previous(newest.last, newest.event.data, _floor(newest.event.data, newest.last.headers))
 
-    async def _look_back(self, rule: SequenceRule, event: Event, newest: int) -> Data | None:
-        """The last values of the event's key, from the subject's events up to `newest`, until all are known; read backwards."""
-        key, oldest = rule.key(event), max(0, newest - LOOK_BACK)
+    async def _look_back(self, rule: SequenceRule, event: Event, last: LastEvent) -> Data | None:
+        """The last values of the event's key, from the subject's events up to the last one, until all are known; read backwards.
+
+        Only in the generation of streams which has that: what is in an earlier one counts as unknown.
+        """
+        key, newest = rule.key(event), last.place[1]
+        oldest = max(0, newest - LOOK_BACK)
         values: Data | None = None
         later: list[Event] = []
         upto, width = newest, PAGE_EVENTS
@@ -254,24 +287,16 @@ class Sequenced:
             upto, width = after, width * 4
         return values
 
-    async def _read_last(self, subject: str, leader: bool) -> tuple[int, Event, bytes] | None:
-        """Sequence, event and headers of the last message of a subject."""
-        if leader:
-            message = await self._stream.get_last(STORED + subject)
-            if message is None:
-                return None
-            sequence, payload, headers = message.sequence, message.payload, message.headers
-        else:
-            reply = await self._stream.read_one({"last_by_subj": STORED + subject})
-            if reply is None:
-                return None
-            payload, headers = reply.payload, reply.headers
-            sequence = int(header(headers, b"Nats-Sequence") or 0)
+    async def _read_last(self, subject: str, leader: bool) -> _Newest:
+        """The last message of a subject, in whichever generation of streams it is."""
+        last = await last_event(self._broker, subject, leader=leader)
+        if last.ack is None:
+            return _Newest(last, None)
         try:
-            return sequence, decode(payload), headers
+            return _Newest(last, decode(last.payload))
         except BadEvent:
             # Published by a program that speaks NATS; readers do not get it either.
-            return sequence, Event.new(subject), headers
+            return _Newest(last, Event.new(subject))
 
     def _last(self, subject: str) -> _Last:
         last = self._lasts.get(subject)

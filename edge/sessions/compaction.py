@@ -1,4 +1,5 @@
-"""Compacts the buckets that earlier versions left full of delete markers: at start and daily, by one process (leader election)."""
+"""Compacts the buckets that earlier versions left full of delete markers, and deletes the streams of events that a reshard has sealed
+once their events are too old: at start and daily, by one process (leader election)."""
 
 from __future__ import annotations
 
@@ -7,11 +8,12 @@ import logging
 import secrets
 
 from edge.sessions.registry import Registry
+from router.broker import Broker
 from router.cluster.role import Role
 from router.compaction import compact
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
-from router.nats.connection import Connection
+from router.reshard import drop_old
 from router.topology import ENDPOINTS, JOBS, LEASES, SESSIONS
 
 log = logging.getLogger(__name__)
@@ -26,8 +28,9 @@ BUCKETS = (SESSIONS, LEASES, JOBS, ENDPOINTS)
 class Compaction:
     """Compacts the buckets while this process holds the role."""
 
-    def __init__(self, connection: Connection, registry: Registry) -> None:
-        self._connection = connection
+    def __init__(self, broker: Broker, registry: Registry) -> None:
+        self._broker = broker
+        self._connection = connection = broker.connection
         self._registry = registry
         self._leases = Bucket(connection, LEASES)
         self._role = Role(self._leases, ROLE, secrets.token_hex(8))
@@ -57,6 +60,9 @@ class Compaction:
             purged = await compact(self._connection, name, self._is_orphan)
             if purged:
                 log.info("bucket compacted", extra={"bucket": name, "purged": purged})
+        # Where others make the streams, `callboard streams apply` deletes them too.
+        if self._broker.topology.apply_streams:
+            await drop_old(self._broker)
         await self._leases.put(DONE, b"1", DAY_SECONDS)
 
     def _is_orphan(self, key: str) -> bool:

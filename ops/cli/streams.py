@@ -12,6 +12,7 @@ from router import provisioning
 from router.broker import Broker
 from router.errors import Refused, Timeout, Unreachable
 from router.provisioning import Difference
+from router.reshard import Tell, drop_old
 
 # Between two looks at a NATS that is not there yet, or not complete.
 PAUSE = 0.5
@@ -24,9 +25,13 @@ def run_streams(settings: Settings, what: str, *, patience: float = 0.0, json: b
     NATS itself, too, is waited for as long as `patience` lasts.
     """
     configure_quiet(settings.log)
+    dropped: list[str] = []
     found = run_interruptibly(
-        _wait(settings, patience) if what == "wait" else _compare(settings, what == "apply", patience)
+        _wait(settings, patience) if what == "wait" else _compare(settings, what == "apply", patience, dropped.append)
     )
+    if not json:
+        for line in dropped:
+            print(line)
     if json:
         print(
             jsonlib.dumps(
@@ -45,14 +50,17 @@ def run_streams(settings: Settings, what: str, *, patience: float = 0.0, json: b
     return 0 if what == "apply" or all(difference.is_optional for difference in found) else 1
 
 
-async def _compare(settings: Settings, apply: bool, patience: float) -> list[Difference]:
+async def _compare(settings: Settings, apply: bool, patience: float, dropped: Tell) -> list[Difference]:
     deadline = asyncio.get_running_loop().time() + patience
     broker = await _open(settings, deadline)
     try:
         if apply:
             left = deadline - asyncio.get_running_loop().time()
             # 15 s at least: a server that has just started may still be electing.
-            return await provisioning.apply(broker.connection, settings.topology, broker.layout, max(15.0, left))
+            await broker.layouts.read_leader()
+            changed = await provisioning.apply(broker.connection, settings.topology, broker.layout, max(15.0, left))
+            await drop_old(broker, dropped)
+            return changed
         return await provisioning.diff(broker.connection, settings.topology, broker.layout)
     finally:
         await broker.close()

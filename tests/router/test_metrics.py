@@ -31,7 +31,7 @@ def test_counters_are_exported_as_they_stand() -> None:
 
 async def test_a_survey_reads_the_state_of_every_stream(broker: Broker, entity: str) -> None:
     ack = await broker.publish(Event.new(f"job.{entity}.progress"))
-    surveying = asyncio.ensure_future(survey(broker.connection, TopologySettings()))
+    surveying = asyncio.ensure_future(survey(broker.connection, TopologySettings(), lambda: broker.layout))
 
     def sample(name: str, stream: str = "EVENTS") -> float:
         return REGISTRY.get_sample_value(name, {"stream": stream}) or 0.0

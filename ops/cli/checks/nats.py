@@ -113,14 +113,29 @@ async def _streams(broker: Broker, settings: Settings) -> list[CheckResult]:
         shown = "; ".join(map(str, differences[:3]))
         told = f"{len(differences)} differences: {shown}"[:300]
         return [CheckResult("streams", FAIL, told, "`callboard streams apply`")]
-    count = len(topology.streams(settings.topology)) - len(absent)
-    state = await broker.state()
-    kept = f"{state.messages:,} kept in {state.bytes / (1 << 20):.1f} MiB, newest is number {state.last:,}"
+    count = len(topology.streams(settings.topology, broker.layout)) - len(absent)
     return [
         CheckResult("streams", OK, f"all {count} are as they should be"),
-        CheckResult("events", OK, kept),
-        *await _rooms(broker.connection, settings, absent),
+        await _events(broker),
+        *await _rooms(broker, settings, absent),
     ]
+
+
+async def _events(broker: Broker) -> CheckResult:
+    """What is kept of the events, and in how many streams. Raises RouterError."""
+    entry, layout = await broker.layouts.read_leader(), broker.layout
+    if entry.next is not None:
+        shards = entry.next.shards
+        told = f"a reshard to {shards} streams is not finished, and publishers may wait for it"
+        return CheckResult("events", FAIL, told, f"`callboard streams reshard {shards}`")
+    names = [shard.stream for generation in layout.generations for shard in generation.shards]
+    states = {name: await Stream(broker.connection, name).state() for name in names}
+    messages, size = (sum(state[what] for state in states.values()) for what in ("messages", "bytes"))
+    kept = f"{messages:,} kept in {size / (1 << 20):.1f} MiB"
+    if len(names) == 1:
+        return CheckResult("events", OK, f"{kept}, newest is number {states[names[0]]['last_seq']:,}")
+    former = len(names) - len(layout.current.shards)
+    return CheckResult("events", OK, f"{kept}, in {len(names)} streams, {former} of them sealed by a reshard")
 
 
 async def _actors(connection: Connection) -> list[CheckResult]:
@@ -228,16 +243,16 @@ def _room(full: Mapping[str, float]) -> CheckResult:
     return CheckResult("room", FAIL, ", ".join(f"{name} {share:.0%}" for name, share in full.items()), mend)
 
 
-async def _rooms(connection: Connection, settings: Settings, absent: set[str]) -> list[CheckResult]:
+async def _rooms(broker: Broker, settings: Settings, absent: set[str]) -> list[CheckResult]:
     """Looks at what every stream holds, at who leads it, and at the time of the server that says so."""
     headless, behind = [], []
     full: dict[str, float] = {}
     off = 0.0
-    for stream in topology.streams(settings.topology):
+    for stream in topology.streams(settings.topology, broker.layout):
         if stream.name in absent:
             continue
         try:
-            info = await Stream(connection, stream.name).info()
+            info = await Stream(broker.connection, stream.name).info()
         except Forbidden:
             raise
         except (NoResponders, Refused, Timeout):
@@ -248,8 +263,8 @@ async def _rooms(connection: Connection, settings: Settings, absent: set[str]) -
         # What drops its oldest by age and bytes is meant to be full, and recordings have a line of their own; the others refuse,
         # or lose what was to be kept.
         if (
-            stream.name
-            not in (topology.EVENTS, topology.FRAMES, topology.ATTEMPTS, topology.PICTURES, topology.RECORDINGS)
+            not topology.is_of_events(stream.name)
+            and stream.name not in (topology.FRAMES, topology.ATTEMPTS, topology.PICTURES, topology.RECORDINGS)
             and state["bytes"] > most * NEARLY_FULL > 0
         ):
             full[stream.name] = state["bytes"] / most
