@@ -303,7 +303,7 @@ VERBS = {
 
 # What each is refused: (user, publish or subscribe, subject). Nothing here is needed by the system, as the test above shows.
 REFUSED = [
-    *((user, "publish", f"$JS.API.STREAM.DELETE.{topology.EVENTS}") for user in USERS),
+    *((user, "publish", f"$JS.API.STREAM.DELETE.{topology.EVENTS}") for user in USERS if user != "streams"),
     *((user, "publish", f"$JS.API.STREAM.PURGE.{topology.EVENTS}") for user in USERS),
     *((user, "publish", "$SYS.REQ.SERVER.PING") for user in USERS),
     *((user, "publish", f"$JS.API.STREAM.UPDATE.{topology.EVENTS}") for user in USERS if user != "streams"),
@@ -332,6 +332,11 @@ REFUSED = [
     *((user, "publish", "$JS.ACK.EVENTS.actor-agent.1.1.1.1.0") for user in USERS if user != "agent"),
     *((user, "publish", "cmd.camera.main.still") for user in USERS if user not in ("operator", "edge")),
     *((user, "subscribe", "cmd.camera.>") for user in USERS if user != "camera"),
+    *((user, "publish", "evs.1.0.alert.fire.firing") for user in USERS if user not in ("edge", "alerts")),
+    *((user, "publish", "$KV.LAYOUT.events") for user in USERS if user != "streams"),
+    *((user, "publish", "$JS.API.STREAM.DELETE.HOOKS") for user in USERS),
+    *((user, "publish", f"$JS.API.CONSUMER.CREATE.HOOKS.actor-{user}") for user in ("agent", "alerts", "metrics")),
+    *((user, "publish", "$JS.API.DIRECT.GET.KV_SESSIONS") for user in ("agent", "alerts", "metrics")),
     *((user, "publish", "ev.alert.fire.firing") for user in USERS if user not in ("edge", "alerts")),
     *((user, "publish", "ev.metric.c1.state") for user in USERS if user not in ("edge", "metrics", "producer")),
     *((user, "publish", "ev.camera.main.state") for user in USERS if user not in ("edge", "camera")),

@@ -123,7 +123,8 @@ async def _streams(broker: Broker, settings: Settings) -> list[CheckResult]:
 
 async def _events(broker: Broker) -> CheckResult:
     """What is kept of the events, and in how many streams. Raises RouterError."""
-    entry, layout = await broker.layouts.read_leader(), broker.layout
+    await broker.layouts.read()
+    entry, layout = broker.layouts.entry, broker.layout
     if entry.next is not None:
         shards = entry.next.shards
         told = f"a reshard to {shards} streams is not finished, and publishers may wait for it"
