@@ -101,9 +101,9 @@ class Broker:
         """Which streams hold the events now."""
         return self.layouts.current
 
-    def on_layout(self, listener: Callable[[], None]) -> None:
-        """Calls the listener where the events go to other streams from now on."""
-        self.layouts.on_change(listener)
+    def on_layout(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls the listener where the events go to other streams from now on; returns a function that removes it."""
+        return self.layouts.on_change(listener)
 
     async def _settle(self) -> None:
         if self.topology.apply_streams:

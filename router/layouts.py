@@ -39,9 +39,10 @@ class Layouts:
         self._listeners: list[Callable[[], None]] = []
         self._following = False
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Calls the listener where the layout has changed."""
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls the listener where the layout has changed; returns a function that removes it."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     async def follow(self, *, notices: bool = True) -> None:
         """Reads the entry, now and after each reconnect, and with `notices` listens for changes.

@@ -1,103 +1,40 @@
-"""Pulls stored events for an actor from a durable consumer, and settles each delivery.
+"""Pulls stored events for an actor from the shards of EVENTS: those of one generation at a time, oldest first.
 
-`ack_wait` runs while a delivery waits in the mailbox. It is short, so that the deliveries of a killed process come again
-soon; each delivery that is held here is extended with an in-progress ack before it runs out.
+After a reshard the sealed shards are read to their ends, and all that was delivered is settled, before those that take their place
+are read: so an actor has the events of each entity in their order.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Any
 
 from actors.system.actor import REDRIVE, Actor
 from actors.system.commands import command_address
-from actors.system.life import EventDelivery, Message
+from actors.system.life import Message
 from actors.system.metrics import Gauges
+from actors.system.shard_intake import ShardIntake, Undecodables, ack_wait
 from router.broker import Broker
-from router.codec import decode
-from router.deadletter import Origin, actor_subject
-from router.deadletters import DeadLetters
-from router.dedup import digest
-from router.errors import BadEvent, BrokerError, Refused, deadletter_reason
+from router.errors import BrokerError, Refused
+from router.layout import Generation, Shard
 from router.mailbox import Mailbox
-from router.nats.consumer import Consumer
-from router.nats.consumer import Message as Stored
-from router.nats.stream import Ack
-from router.subject import STORED, distinct, escape
+from router.nats.error_codes import ErrorCode
+from router.nats.stream import Stream
+from router.subject import escape
 from router.timing import full_jitter
-from router.topology import EVENTS, SECOND
 
 log = logging.getLogger(__name__)
 
-# At most 10 s: the delay until the deliveries of a killed process or of a broken connection come again. At least 2 s, so
-# that a slow event loop does not cause redeliveries.
-MAX_WAIT = 10.0
-MIN_WAIT = 2.0
-# So long after a start or a reconnect the first deliveries may be on their way; so long the server's count of those that wait
-# is believed without a delivery: they may have been deleted.
-UNSURE_SECONDS = 2.0
-STILL_SECONDS = 5.0
-# 30 days: as long as a dead letter is kept, and longer than events are.
-ABANDONED_SECONDS = 30 * 86400.0
+# How often the consumers of sealed shards are asked whether they are at the end.
+DRAIN_SECONDS = 0.25
+# A copy that a consumer reads may be behind the leader of its stream by less than this.
+BEHIND_SECONDS = 2.0
 
 
 def consumer_name(actor: str, instance: str) -> str:
     """Names the durable consumer of one actor; every instance but `main` has one of its own, and sees every event."""
     return f"actor-{actor}" if instance == "main" else f"actor-{actor}-{escape(instance)}"
-
-
-def ack_wait(actor: Actor) -> float:
-    """How long the server waits for an ack before it redelivers: the time that a full mailbox may take, within bounds."""
-    return max(MIN_WAIT, min(actor.timeout * actor.capacity, MAX_WAIT))
-
-
-class _Held(NamedTuple):
-    """A delivery that is not settled, and the connection it came by (how many were lost before)."""
-
-    stored: Stored
-    life: int
-
-
-class Horizon:
-    """Up to when all events that are stored have been handled: what an actor that waits for events may take for the time.
-
-    After a start, or a loss of the connection, nobody knows for a moment what is stored and has not come.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._handled = 0
-        self._pending = 0
-        self._moved = self._unsure = clock()
-        self._life = 0
-
-    def began(self, pending: int) -> None:
-        """Notes what lies before a consumer that was made."""
-        self._pending = pending
-        self._moved = self._unsure = self._clock()
-
-    def heard(self, pending: int) -> None:
-        """Notes what the server has beyond a delivery."""
-        self._pending = pending
-        self._moved = self._clock()
-
-    def at(self, oldest: int | None, connected: bool, life: int) -> int | None:
-        """The horizon in ns, None where nothing waits: then it is the time that it is.
-
-        `oldest` is when the oldest event in hand was stored; `life` counts the connections to NATS.
-        """
-        now = self._clock()
-        if not connected or life != self._life:
-            self._unsure, self._life = now, life
-        if oldest is not None:
-            self._handled = max(self._handled, oldest)
-            return self._handled
-        if now - self._unsure < UNSURE_SECONDS or (self._pending and now - self._moved < STILL_SECONDS):
-            return self._handled
-        return None
 
 
 class Intake:
@@ -107,63 +44,53 @@ class Intake:
         self.actor = actor
         self.consumer_name = consumer_name(actor.name, instance)
         self._back = command_address(actor.name, instance, REDRIVE)
-        self._ack_wait = ack_wait(actor)
         self._broker = broker
         self._mailbox = mailbox
         self._gauges = gauges
         gauges.follow(self)
-        self._dead = DeadLetters(broker)
-        self._held: dict[int, _Held] = {}
-        self._behind = 0  # what the server had beyond the delivery that came last
-        self._horizon = Horizon()
-        # Bounded by the consumer's credit: what is queued here is not acknowledged.
-        self._undecodable: asyncio.Queue[tuple[Stored, BadEvent | None]] = asyncio.Queue()
-        self._consumer = Consumer(
-            broker.connection,
-            EVENTS,
-            {
-                "durable_name": self.consumer_name,
-                "description": f"events for the actor {actor.name}",
-                "filter_subjects": [STORED + pattern for pattern in distinct(actor.subjects)],
-                "deliver_policy": "new",
-                "ack_wait": int(self._ack_wait * SECOND),
-                # Unlimited: `life.handle` decides when the event becomes a dead letter. A limit here would lose it.
-                "max_deliver": -1,
-                # An actor that is gone for good leaves its consumer behind, and an instance has a consumer of its own.
-                "inactive_threshold": int(ABANDONED_SECONDS * SECOND),
-                # A nak with a delay still counts as pending; there must be room for those beside the ones in the mailbox.
-                "max_ack_pending": max(1000, 2 * actor.capacity),
-            },
-            self._heard,
-            credit=actor.capacity,
-            began=self._horizon.began,
-        )
+        self._undecodable: Undecodables = asyncio.Queue()
+        # The generation that is read, and its shards.
+        self._number = -1
+        self._shards: tuple[ShardIntake, ...] = ()
+        self._created = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._handled = 0
 
     @property
     def lag(self) -> int:
         """Events that are not settled: those held here, and those that the server had when the last one came."""
-        return self._behind + len(self._held)
+        return sum(shard.lag for shard in self._shards)
 
     @property
     def oldest(self) -> float | None:
         """When the oldest of those held was stored; None without any."""
-        held = list(self._held.values())
-        return min(each.stored.time for each in held) / 1e9 if held else None
+        return min((oldest for shard in self._shards if (oldest := shard.oldest) is not None), default=None)
 
     def horizon(self) -> int | None:
         """Up to when (ns) all stored events have been handled; None where none waits."""
-        # They come in the order in which they were stored, but for those that are delivered again.
-        oldest = next(iter(self._held.values()), None)
-        connection = self._broker.connection
-        return self._horizon.at(oldest.stored.time if oldest else None, connection.connected, connection.reconnects)
+        known = [horizon for shard in self._shards if (horizon := shard.horizon()) is not None]
+        if known:
+            self._handled = max(self._handled, min(known))
+        elif self._shards and self._number == self._broker.layout.current.number:
+            return None
+        return self._handled
 
     async def pull(self) -> None:
         """Pulls deliveries into the mailbox until cancelled."""
-        await self._consumer.run()
+        unlisten = self._broker.on_layout(self._changed.set)
+        try:
+            generation, deliver = await self._first()
+            while True:
+                await self._read(generation, deliver)
+                # One that was dropped before it was read is gone.
+                generation = next(each for each in self._broker.layout.generations if each.number > generation.number)
+                deliver = "all"
+        finally:
+            unlisten()
 
     async def created(self) -> None:
-        """Returns once the durable consumer is known to exist."""
-        await self._consumer.created.wait()
+        """Returns once the durable consumers are known to exist."""
+        await self._created.wait()
 
     async def keep(self) -> None:
         """Extends the deliveries that are held, and moves undecodable ones to dead letters, until cancelled."""
@@ -173,183 +100,99 @@ class Intake:
 
     async def give_back(self) -> None:
         """Returns all deliveries that are not settled, so that NATS redelivers them now and not after `ack_wait`."""
-        for held in list(self._held.values()):
-            try:
-                await held.stored.nak()
-            except BrokerError as fault:
-                log.debug(
-                    "delivery could not be returned; NATS redelivers it after ack_wait", extra={"fault": str(fault)}
-                )
-        self._held.clear()
-
-    def _heard(self, stored: Stored) -> None:
-        self._behind = stored.pending
-        self._horizon.heard(stored.pending)
-        if stored.attempt > 1:
-            self._gauges.redelivered.inc()
-        again = stored.sequence in self._held
-        self._held[stored.sequence] = _Held(stored, self._broker.connection.reconnects)
-        if again:
-            # `ack_wait` ran out for one that is still held; settling either of the two settles both.
-            self._consumer.done()
-            return
-        try:
-            event = decode(stored.payload)
-        except BadEvent as fault:
-            self._undecodable.put_nowait((stored, fault))
-            return
-        delivery = EventDelivery(event, stored.attempt, _Settle(self, stored.sequence), digest(stored.payload))
-        if not self._mailbox.offer(delivery):
-            # The mailbox is closed, or more came than was pulled: the server delivers it later.
-            self._undecodable.put_nowait((stored, None))
+        for shard in self._shards:
+            await shard.give_back()
 
     async def _keep_alive(self) -> None:
+        pause = ack_wait(self.actor) / 3
         while True:
-            await asyncio.sleep(self._ack_wait / 3)
-            for held in list(self._held.values()):
-                try:
-                    await held.stored.working()
-                except BrokerError:
-                    break
+            await asyncio.sleep(pause)
+            for shard in self._shards:
+                await shard.keep_alive()
 
     async def _settle_undecodable(self) -> None:
         while True:
-            stored, fault = await self._undecodable.get()
-            if fault is not None:
-                self._gauges.deadletters.inc()
-                await self.undecodable(stored.sequence, fault)
-            else:
-                # Not at once: each delivery counts as an attempt.
-                await self.retry(stored.sequence, 0.0 if self._mailbox.closed else MAX_WAIT / 2)
+            shard, stored, fault = await self._undecodable.get()
+            await shard.settle(stored, fault)
 
-    async def ack(self, sequence: int) -> None:
-        """Acknowledges an event."""
-        await self._settle(sequence, Stored.ack)
+    async def _first(self) -> tuple[Generation, str]:
+        """The generation in which this actor goes on, and where consumers begin that it does not have there yet.
 
-    async def retry(self, sequence: int, delay: float) -> None:
-        """Returns an event for another attempt. Not confirmed: where the server misses it, `ack_wait` runs out."""
-        held = self._held.pop(sequence, None)
-        if held is None:
-            return
-        try:
-            await held.stored.nak(delay)
-        except BrokerError as fault:
-            log.debug("delivery could not be returned; NATS redelivers it after ack_wait", extra={"fault": str(fault)})
-        self._consumer.done()
+        A new actor begins with what is stored from now on.
+        """
+        generations = self._broker.layout.generations
+        if len(generations) == 1 and generations[0].number == 0:
+            return generations[0], "new"
+        is_known = False
+        for generation in generations[:-1]:
+            infos = [await self._info(shard) for shard in generation.shards]
+            if (is_known or any(infos)) and not all(map(_is_drained, infos)):
+                return generation, "all"
+            is_known = is_known or any(infos)
+        current = [await self._info(shard) for shard in generations[-1].shards]
+        return generations[-1], "all" if is_known or any(current) else "new"
 
-    async def reject(self, sequence: int, reason: str, detail: str) -> None:
-        """Moves an event to dead letters: stored there first and acknowledged then, so that it is never lost between."""
-        await self._move_to_dead_letters(
-            sequence, reason, detail, lambda stored: self._rejected(stored, reason, detail)
-        )
+    async def _read(self, generation: Generation, deliver: str) -> None:
+        """Reads a generation until it is sealed and read to its end."""
+        self._shards = tuple(
+            ShardIntake(
+                shard, self.actor, self.consumer_name, self._back, self._broker, self._mailbox, self._gauges,
+                self._undecodable, deliver,
+            )
+            for shard in generation.shards
+        )  # fmt: skip
+        self._number = generation.number
+        async with asyncio.TaskGroup() as group:
+            pulling = [group.create_task(shard.pull()) for shard in self._shards]
+            for shard in self._shards:
+                await shard.created()
+            self._created.set()
+            await self._drained(generation)
+            for task in pulling:
+                task.cancel()
 
-    async def undecodable(self, sequence: int, fault: BadEvent) -> None:
-        """Moves a message that is no event, or a malformed one, to dead letters: one for all actors that receive it."""
-        reason = deadletter_reason(fault)
-        await self._move_to_dead_letters(
-            sequence,
-            reason,
-            str(fault),
-            lambda stored: self._dead.add_undecodable(
-                EVENTS,
-                stored.sequence,
-                stored.subject,
-                stored.payload,
-                fault=str(fault),
-                source=self.actor.name,
-                reason=reason,
-            ),
-        )
+    async def _drained(self, generation: Generation) -> None:
+        """Returns once a generation takes no more events, and all of them are settled."""
+        while self._broker.layout.current.number == generation.number:
+            self._changed.clear()
+            await self._changed.wait()
+        loop = asyncio.get_running_loop()
+        since: float | None = None
+        while True:
+            await asyncio.sleep(DRAIN_SECONDS)
+            infos = [await self._info(shard) for shard in generation.shards] if self._is_empty else [None]
+            if not all(info is None or _is_drained(info) for info in infos) or not self._is_empty:
+                since = None
+                continue
+            since = loop.time() if since is None else since
+            if self._broker.topology.replicas == 1 or loop.time() - since >= BEHIND_SECONDS:
+                log.info(
+                    "former streams of events are read to their ends",
+                    extra={"actor": self.actor.name, "generation": generation.number},
+                )
+                return
 
-    async def _rejected(self, stored: Stored, reason: str, detail: str) -> Ack:
-        return await self._dead.add(
-            actor_subject(self.actor.name),
-            stored.payload,
-            origin=Origin(EVENTS, stored.sequence, stored.subject),
-            reason=reason,
-            detail=detail,
-            attempts=stored.attempt,
-            first=stored.time,
-            last=time.time_ns(),
-            destination=self.consumer_name,
-            source=self.actor.name,
-            back=self._back,
-        )
+    @property
+    def _is_empty(self) -> bool:
+        return all(shard.is_empty for shard in self._shards)
 
-    async def _move_to_dead_letters(
-        self, sequence: int, reason: str, detail: str, store: Callable[[Stored], Awaitable[Ack]]
-    ) -> None:
-        held = self._held.get(sequence)
-        if held is None:
-            return
+    async def _info(self, shard: Shard) -> dict[str, Any] | None:
+        """How far the consumer of a shard is, None where there is none; asked again while NATS does not answer."""
         failures = 0
         while True:
             try:
-                await store(held.stored)
-                break
+                return await Stream(self._broker.connection, shard.stream).consumer_info(self.consumer_name)
             except Refused as refusal:
-                # The dead letter may never be stored: redelivering the event for ever is better than losing it.
-                log.error(
-                    "NATS refused to store a dead letter; the event will be redelivered",
-                    extra={"actor": self.actor.name, "fault": str(refusal)},
-                )
-                await self.retry(sequence, MAX_WAIT)
-                return
-            except BrokerError as fault:
-                failures += 1
-                log.warning(
-                    "dead letter could not be stored; retrying", extra={"actor": self.actor.name, "fault": str(fault)}
-                )
-                await asyncio.sleep(full_jitter(failures, 0.1, 2.0))
-        log.warning(
-            "event moved to dead letters",
-            extra={"actor": self.actor.name, "reason": reason, "detail": detail, "sequence": sequence},
-        )
-        await self._settle(sequence, lambda stored: stored.term(reason))
-
-    async def _settle(self, sequence: int, tell: Callable[[Stored], Awaitable[None]]) -> None:
-        """Sends how a delivery ended. Where the server misses it, the event is redelivered: at least once."""
-        held = self._held.get(sequence)
-        if held is None:
-            return
-        connection = self._broker.connection
-        try:
-            # A server that was restarted meanwhile may have forgotten the delivery, and then confirms nothing.
-            if held.life == connection.reconnects and connection.up.is_set():
-                await tell(held.stored)
-            else:
-                await held.stored.ack_soon()
-        except BrokerError as fault:
-            log.debug(
-                "acknowledgement was not confirmed; sending it once more",
-                extra={"sequence": sequence, "fault": str(fault)},
-            )
-            try:
-                await held.stored.ack_soon()
-            except BrokerError as again:
-                log.info(
-                    "acknowledgement could not be sent; NATS redelivers the event",
-                    extra={"sequence": sequence, "fault": str(again)},
-                )
-        # Not reached when cancelled: the delivery then stays held, and is returned at the end.
-        self._held.pop(sequence, None)
-        self._consumer.done()
+                if refusal.err_code in (ErrorCode.CONSUMER_NOT_FOUND, ErrorCode.STREAM_NOT_FOUND):
+                    return None
+                fault: BrokerError = refusal
+            except BrokerError as other:
+                fault = other
+            failures += 1
+            log.debug("consumer does not answer; asking again", extra={"stream": shard.stream, "fault": str(fault)})
+            await asyncio.sleep(full_jitter(failures, 0.1, 2.0))
 
 
-class _Settle:
-    """Settles one delivery through the intake that received it."""
-
-    __slots__ = ("_intake", "_sequence")
-
-    def __init__(self, intake: Intake, sequence: int) -> None:
-        self._intake = intake
-        self._sequence = sequence
-
-    async def ack(self) -> None:
-        await self._intake.ack(self._sequence)
-
-    async def retry(self, delay: float) -> None:
-        await self._intake.retry(self._sequence, delay)
-
-    async def reject(self, reason: str, detail: str) -> None:
-        await self._intake.reject(self._sequence, reason, detail)
+def _is_drained(info: dict[str, Any] | None) -> bool:
+    """Whether a consumer has had all that its stream has, and all is settled."""
+    return info is not None and not info["num_pending"] and not info["num_ack_pending"]

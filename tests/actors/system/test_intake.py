@@ -11,7 +11,8 @@ import pytest
 
 from actors.system.actor import Actor
 from actors.system.context import Context
-from actors.system.intake import Horizon, ack_wait, consumer_name
+from actors.system.intake import consumer_name
+from actors.system.shard_intake import ack_wait
 from router.broker import Broker
 from router.deadletter import DeadLetter
 from router.event import Event
@@ -19,6 +20,7 @@ from router.subject import STORED
 from tests.actors.system.running import deadletters_of, events_under, publish, running_actor, settled, stock
 from tests.actors.system.sample_actors import made
 from tests.letters import letters_under
+from tests.router.resharding import broker_of, reshard
 from tests.waiting import eventually
 
 
@@ -194,28 +196,60 @@ async def test_what_is_latest_before_and_delivered_after_leaves_no_gap(broker: B
         await eventually(lambda: seen == {0, 1})
 
 
-def test_the_horizon_is_the_next_event_in_hand_and_known_only_once_deliveries_had_time_to_come() -> None:
-    now = 0.0
-    horizon = Horizon(lambda: now)
+async def test_after_a_reshard_an_actor_reads_the_former_streams_to_their_ends_and_then_the_new_ones(
+    own_nats: str,
+) -> None:
+    """Each event once, those of an entity in their order; also for an actor that was away meanwhile."""
+    received: dict[str, list[int]] = {"here": [], "away": []}
 
-    def at(oldest: int | None = None, connected: bool = True, life: int = 0) -> int | None:
-        return horizon.at(oldest, connected, life)
+    async def receive(self: Actor, event: Event, ctx: Context) -> None:
+        received[self.name].append(event.data["n"])
+        await asyncio.sleep(0.001)
 
-    horizon.began(7)
-    assert at() == 0, "nothing came yet"
-    assert at(100) == 100 and at(90) == 100, "what is delivered again is late"
-    horizon.heard(3)
-    now = 3.0
-    assert at() == 100, "three are on their way"
-    horizon.heard(0)
-    assert at() is None
-    assert at(connected=False) == 100 and at(connected=False) == 100
-    now = 60.0
-    assert at(life=1) == 100, "what was stored meanwhile may be on its way"
-    now = 62.0
-    assert at(life=1) is None
-    horizon.heard(4)
-    now = 66.0
-    assert at(life=1) == 100
-    now = 67.0
-    assert at(life=1) is None, "they were deleted before they came"
+    here, away = (made(name=name, subjects=("job.>",), receive=receive) for name in ("here", "away"))
+    number = 0
+
+    async def say(broker: Broker, count: int) -> None:
+        nonlocal number
+        for _ in range(count):
+            number += 1
+            await publish(broker, f"job.e{number % 5}.said", {"n": number})
+
+    async with broker_of(own_nats) as broker:
+        async with running_actor(away, broker):
+            await say(broker, 1)
+            await eventually(lambda: received["away"] == [1])
+        async with running_actor(here, broker):
+            await say(broker, 40)
+            await reshard(broker, 3)
+            await say(broker, 40)
+            await eventually(lambda: not broker.earlier.active)
+            await reshard(broker, 2)
+            await say(broker, 40)
+            await eventually(lambda: len(received["here"]) >= 120)
+        async with running_actor(away, broker):
+            await eventually(lambda: len(received["away"]) >= 121)
+            await say(broker, 1)
+            await eventually(lambda: received["away"][-1] == 122)
+
+    assert sorted(received["here"]) == list(range(2, 122))
+    assert sorted(received["away"]) == list(range(1, 123))
+    for numbers in received.values():
+        for entity in range(5):
+            mine = [each for each in numbers if each % 5 == entity]
+            assert mine == sorted(mine)
+
+
+async def test_a_new_actor_begins_with_what_is_stored_from_now_on_also_after_a_reshard(own_nats: str) -> None:
+    received: list[int] = []
+
+    async def receive(self: Actor, event: Event, ctx: Context) -> None:
+        received.append(event.data["n"])
+
+    async with broker_of(own_nats) as broker:
+        await publish(broker, "job.a.said", {"n": 1})
+        await reshard(broker, 2)
+        await publish(broker, "job.a.said", {"n": 2})
+        async with running_actor(made(name="new", subjects=("job.>",), receive=receive), broker):
+            await publish(broker, "job.a.said", {"n": 3})
+            await eventually(lambda: received == [3])
