@@ -32,7 +32,7 @@ from router.version import VERSION
 COMPLETE, ABOUT, ARCHIVE = "callboard.json", "backup.json", "stream.tar.s2"
 # Positions in the events, and what was made of them, before the events themselves: a restored position is then never past
 # what is restored, and what is repeated for it is delivered twice at most.
-_LAST = (topology.HOOKS, topology.RETRIES, topology.EVENTS)
+_LAST = (topology.HOOKS, topology.RETRIES)
 
 
 class BadBackup(RouterError, ValueError):
@@ -75,13 +75,18 @@ async def _backup(settings: Settings, folder: Path) -> list[SavedStream]:
     if taken:
         raise BadBackup(f"the folder {folder} is not empty; name a new one")
     async with _connected(settings.broker) as connection:
-        names = sorted(
-            await stream_names(connection), key=lambda name: (_LAST.index(name) if name in _LAST else -1, name)
-        )
+        names = sorted(await stream_names(connection), key=lambda name: (_place(name), name))
         saved = [each for name in names if (each := await _save(connection, name, folder)) is not None]
     made = {"version": VERSION, "time": rfc3339(wall.now_ns()), "streams": [each.name for each in saved]}
     (folder / COMPLETE).write_text(jsonlib.dumps(made, indent=2) + "\n", encoding="utf-8")
     return saved
+
+
+def _place(name: str) -> int:
+    """When a stream is saved; the layout of the events before any of their streams, so that it names none that is missing."""
+    if topology.is_of_events(name):
+        return len(_LAST)
+    return _LAST.index(name) if name in _LAST else -1
 
 
 async def _save(connection: Connection, name: str, folder: Path) -> SavedStream | None:

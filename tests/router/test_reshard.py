@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from router import layout_entry, provisioning
 from router.broker import Broker
-from router.errors import Unsuitable
+from router.errors import BrokerError, Timeout, Unsuitable
 from router.event import Event
 from router.layout import generation
 from router.layout_entry import KEY, MAX_GENERATIONS, KeptGeneration, LayoutEntry
 from router.nats.bucket import Bucket
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.stream import Ack, Stream, stream_names
 from router.reshard import BadReshard, Reshard, drop_old, plan
 from router.topology import LAYOUT, MIB, TopologySettings, event_stream, is_of_events
 from tests.router.resharding import SHORT, all_stored, broker_of, ids, reshard
 from tests.waiting import eventually
+
+# A kill, and what follows from it, ends within the dedup window.
+LONG = TopologySettings(dedup_window=600)
 
 
 def said(entity: str, number: int) -> Event:
@@ -152,3 +157,60 @@ def test_what_cannot_be_done_now_is_told_with_what_can() -> None:
     many = LayoutEntry(tuple(KeptGeneration(number, 1, began=1) for number in range(1, MAX_GENERATIONS + 1)))
     with pytest.raises(BadReshard, match="EVENTS_1_0"):
         plan(many, 2, 120)
+
+
+@pytest.mark.slow
+async def test_nothing_is_lost_or_stored_twice_where_nats_is_killed_in_the_middle(tmp_path: Path) -> None:
+    """Publishers whose acknowledgements are lost, and a reshard that is interrupted at each of several moments."""
+    server = EmbeddedServer(EmbeddedSettings(data_dir=tmp_path, port=free_port()))
+    await server.start()
+    stop = asyncio.Event()
+    asked: set[str] = set()
+
+    async def publish(broker: Broker, entity: str) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            asked.add(f"{entity}-{number}")
+            while True:
+                try:
+                    await broker.publish(said(entity, number), 0.2)
+                    break
+                except Timeout:
+                    # The same event comes again by another call, when the reshard may be over.
+                    await asyncio.sleep(1.0)
+
+    async def finish(broker: Broker, shards: int) -> None:
+        while True:
+            try:
+                await reshard(broker, shards)
+                return
+            except (BrokerError, BadReshard):
+                await asyncio.sleep(0.05)
+
+    try:
+        async with broker_of(server.url, LONG) as one, broker_of(server.url, LONG) as two:
+            async with asyncio.TaskGroup() as group:
+                for place in range(12):
+                    group.create_task(publish((one, two)[place % 2], f"e{place}"))
+                await eventually(lambda: len(asked) > 200)
+                resharding = group.create_task(finish(one, 3))
+                for pause in (0.001, 0.01, 0.05):
+                    await asyncio.sleep(pause)
+                    assert server.process is not None
+                    server.process.kill()
+                    await server.process.wait()
+                    await server.start()
+                    await asyncio.sleep(0.5)
+                await resharding
+                before = len(asked)
+                await eventually(lambda: len(asked) > before + 200)
+                stop.set()
+
+            stored = await all_stored(one)
+            found = [id for each in stored.values() for id in ids(each)]
+            assert len(found) == len(set(found))
+            assert set(found) == asked
+            assert {name: len(each) > 0 for name, each in stored.items()} == dict.fromkeys(stored, True)
+    finally:
+        await server.stop()

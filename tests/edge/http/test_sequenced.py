@@ -9,10 +9,16 @@ from typing import Any
 import httpx
 import pytest
 
+from edge.http.idempotency import Name
+from edge.http.sequenced import Sequenced, rule_of
 from router.broker import Broker
+from router.codec import decode
 from router.event import Event
 from router.nats.counters import REFUSED, figures
+from router.nats.stream import Ack
+from router.topology import TopologySettings
 from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.router.resharding import broker_of, reshard
 
 
 @pytest.fixture
@@ -263,3 +269,26 @@ async def test_what_a_producer_gives_itself_is_kept(edge: RunningEdge, store: Br
     await send(edge, f"metric.{entity}.live_metric_update", whole)
 
     assert await stored(store, f"metric.{entity}.>") == [whole]
+
+
+async def test_what_was_reached_before_a_reshard_counts_behind_it(own_nats: str) -> None:
+    async with broker_of(own_nats, TopologySettings()) as broker, broker_of(own_nats, TopologySettings()) as other:
+        here, there = Sequenced(broker), Sequenced(other)
+
+        async def say(publisher: Sequenced, type: str, **data: object) -> tuple[Event, Ack]:
+            event = Event.new(f"job.a.{type}", data)
+            rule = rule_of(event)
+            assert rule is not None
+            payload, ack = await publisher.publish(rule, event, Name(event.id, None))
+            return decode(payload), ack
+
+        await say(here, "progress", progress=0.2)
+        await say(there, "progress", progress=0.6)
+        await reshard(other, 2)
+
+        event, ack = await say(here, "progress", progress=0.4)
+        assert (event.data["progress"], ack.stream != "EVENTS") == (0.6, True)
+        event, _ = await say(there, "progress", progress=0.8)
+        assert event.data["progress"] == 0.8
+        event, _ = await say(here, "progress", progress=0.7)
+        assert event.data["progress"] == 0.8
