@@ -21,6 +21,7 @@ from edge.hub.hub import Hub
 from edge.metrics import TRANSPORTS
 from edge.sessions.registry import Registry
 from edge.types import State
+from router.position import Position
 from router.store_health import StoreHealth
 from router.store_trouble import CODES
 from router.topology import TopologySettings, streams
@@ -70,22 +71,21 @@ class Snapshot:
         for session in tuple(edge.registry.sessions.values()):
             if session.spec.delivery_method in self.methods:
                 self.methods[session.spec.delivery_method] += 1
-        self.position = max(self.position, edge.hub.position)
+        self.position = max(self.position, sum(edge.hub.position.sequences))
         self.checks.update(name for name, passed in edge.ready().items() if passed)
         self.store[edge.store.code] += 1
         self.recreated.update(edge.store.recreated)
 
     def _add_readers(self, hub: Hub) -> None:
-        furthest: int | None = None
+        furthest: Position | None = None
         for reader in tuple(hub.readers):
             if (key := (reader.transport_name, reader.state.value)) in self.states:
                 self.states[key] += 1
             events, size = reader.queued
             self.mailbox_events += events
             self.mailbox_bytes += size
-            if sequences := lag.behind(hub, reader):
-                self.lag_events = max(self.lag_events, sequences)
-                furthest = reader.position if furthest is None else min(furthest, reader.position)
+            if (sequences := lag.behind(hub, reader)) and sequences >= self.lag_events:
+                self.lag_events, furthest = sequences, reader.position
         if furthest is not None:
             self.lag_seconds = max(self.lag_seconds, lag.age_behind(hub, furthest))
 
@@ -116,7 +116,11 @@ class Snapshot:
             ("edge_mailbox_bytes", "Bytes of events that wait in the mailboxes of readers", self.mailbox_bytes),
             ("edge_lag_events", "Lag of the slowest reader behind the newest event received", self.lag_events),
             ("edge_lag_seconds", "Age of the oldest event that a reader has not been sent yet", self.lag_seconds),
-            ("edge_position_sequence", "Sequence of the newest event received", self.position),
+            (
+                "edge_position_sequence",
+                "Sequence of the newest event received; of several shards their sum",
+                self.position,
+            ),
         ):
             yield GaugeMetricFamily(name, about, float(value))
 

@@ -14,6 +14,7 @@ from edge.dialects.folding import Folding
 from edge.disconnect import Disconnect
 from edge.stats import Stats
 from edge.view import View
+from router.position import Position
 from router.record import Record
 
 
@@ -58,7 +59,7 @@ class Encoder(Protocol):
     def over(self) -> bool:
         """Whether the conversation ends behind what was encoded last."""
 
-    def shares(self, position: int) -> bool:
+    def shares(self, position: Position) -> bool:
         """Whether a reader that is at this position can be written the same bytes as others."""
 
     def agrees(self, other: Encoder) -> bool:
@@ -108,13 +109,13 @@ class Batch:
         return len(self.records)
 
     @property
-    def last(self) -> int:
-        return self.records[-1].sequence
+    def last(self) -> Position:
+        """The position of one who has had it."""
+        return self.records[-1].position
 
-    @property
-    def check(self) -> int:
-        """The check of the last event's place."""
-        return self.records[-1].check
+    def of(self, records: list[Record]) -> Batch:
+        """Another one of some of its records, or of copies of them."""
+        return Batch(records, self.epoch, self.replayed, self.unencodable)
 
     def age(self) -> float:
         """Seconds since the newest event was published; never negative, whatever the clocks of producers say."""
@@ -199,8 +200,8 @@ class Subscriber(Protocol):
         """When it connected, on the monotonic clock."""
 
     @property
-    def position(self) -> int:
-        """The sequence up to which all has been written, or was not for it."""
+    def position(self) -> Position:
+        """Up to where all has been written, or was not for it."""
 
     @property
     def queued(self) -> tuple[int, int]:
@@ -222,7 +223,7 @@ class Subscriber(Protocol):
     def resume_slowed(self, tell: bool) -> None:
         """Goes on where it was slowed; the client may get a notice."""
 
-    def rewind(self, sequence: int) -> None:
+    def rewind(self, position: Position) -> None:
         """Sends the client back to a place that it was led past too soon."""
 
     def change(self, view: View) -> None:
@@ -243,8 +244,8 @@ class DirectWriter(Subscriber, Protocol):
         """What is counted of its session."""
 
     @property
-    def reported(self) -> int:
-        """The sequence of the cursor that its client was sent last."""
+    def reported(self) -> Position:
+        """The position whose cursor its client was sent last."""
 
     @property
     def socket(self) -> Socket | None:

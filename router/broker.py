@@ -5,57 +5,35 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 from router import provisioning, topology
-from router.codec import encode, rfc3339
-from router.cursor import epoch_of
+from router.codec import encode
 from router.dedup import of_event
 from router.earlier_ids import EarlierIds
 from router.errors import BrokerError, Conflict, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
-from router.layout import Layout
+from router.events_state import EventsState, StreamState
+from router.layout import ORIGINAL, Generation, Layout, Shard
 from router.layouts import Layouts
 from router.limits import largest_event
 from router.nats.connection import Connection
 from router.nats.error_codes import ErrorCode
-from router.nats.headers import Reply, header
 from router.nats.publisher import Publisher
 from router.nats.refusals import Fate, fate
 from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack, Stream, read_ack
+from router.position import Position
 from router.publication import Publication
 from router.record import Record
-from router.subject import STORED
-from router.topology import EVENTS, TopologySettings
+from router.shard_store import PAGE_EVENTS, Page, ShardStore
+from router.topology import TopologySettings
 
-# 256 events or 1 MiB a page of replay: a page is what one slow reader may hold in memory.
-PAGE_EVENTS = 256
-PAGE_BYTES = 1024 * 1024
-# One multi_last request answers for at most 1,024 subjects (413 above it).
-MULTI_LAST_SUBJECTS = 1000
+__all__ = ["PAGE_EVENTS", "Broker", "Page", "StreamState"]
+
 # So often the connection may be lost under one message before that is taken for the message's doing.
 MAX_CUTS = 5
-
-
-class Page(NamedTuple):
-    """A run of records in stream order; `more` says that the stream holds further ones."""
-
-    records: list[Record]
-    more: bool
-
-
-@dataclass(frozen=True)
-class StreamState:
-    """How far EVENTS reaches. `first` is the oldest sequence kept, `last` the newest given out."""
-
-    epoch: str
-    first: int
-    last: int
-    messages: int
-    bytes: int
 
 
 class Broker:
@@ -63,7 +41,7 @@ class Broker:
 
     def __init__(self, settings: BrokerSettings, name: str, topology: TopologySettings | None = None) -> None:
         self.connection = Connection(settings, name)
-        self._events = Stream(self.connection, EVENTS)
+        self._shards: dict[str, ShardStore] = {}
         self._publisher: Publisher | None = None
         self.topology = topology or TopologySettings()
         # Which streams hold the events, and what those that held them before may be asked for.
@@ -288,58 +266,43 @@ class Broker:
         """One of the streams on this connection."""
         return Stream(self.connection, name)
 
+    def shard(self, shard: Shard) -> ShardStore:
+        """The stored events of one shard."""
+        known = self._shards.get(shard.stream)
+        if known is None:
+            known = self._shards[shard.stream] = ShardStore(self.connection, shard, self.topology.replicas)
+        return known
+
+    async def events_state(self) -> EventsState:
+        """Reads how far all shards reach, from the leaders of their streams; those of a generation that was deleted are left out."""
+        generations: list[Generation] = []
+        begins: list[Position] = []
+        lasts: list[Position] = []
+        for generation in self.layout.generations:
+            try:
+                states = await asyncio.gather(*(self.shard(shard).state() for shard in generation.shards))
+            except Refused as refusal:
+                if generation is self.layout.current or refusal.code != 404:
+                    raise
+                continue
+            generations.append(generation.with_epochs([state.epoch for state in states]))
+            begins.append(Position(generation.number, tuple(max(state.first - 1, 0) for state in states)))
+            lasts.append(Position(generation.number, tuple(state.last for state in states)))
+        return EventsState(Layout(tuple(generations)), tuple(begins), tuple(lasts))
+
     async def state(self) -> StreamState:
-        """Reads how far EVENTS reaches, from its leader."""
-        info = await self._events.info()
-        state = info["state"]
-        return StreamState(
-            epoch=epoch_of(topology.EVENTS, info["created"]),
-            first=state["first_seq"],
-            last=state["last_seq"],
-            messages=state["messages"],
-            bytes=state["bytes"],
-        )
+        """Reads how far the stream of generation 0 reaches, from its leader."""
+        return await self.shard(ORIGINAL).state()
 
     async def read(
         self, pattern: str, after: int, limit: int = PAGE_EVENTS, since: datetime | None = None, upto: int = 0
     ) -> Page:
-        """Reads events under one pattern that come after a sequence (or since a time), in stream order.
-
-        Of a stream with copies any of them answers. `upto` is a sequence that the stream is known to have reached: a copy
-        that has not come so far raises Timeout.
-        """
-        request: dict[str, Any] = {
-            "batch": limit,
-            "max_bytes": PAGE_BYTES,
-            "next_by_subj": STORED + pattern,
-        }
-        if since is not None:
-            request["start_time"] = rfc3339(int(since.timestamp() * 1_000_000_000))
-        else:
-            request["seq"] = after + 1
-        run = await self._events.read_run(request, _record)
-        page = Page(run.messages, run.left > 0)
-        if upto and not page.more and self.topology.replicas > 1:
-            last = page.records[-1].sequence if page.records else after
-            if last < upto and await self._holds(pattern, last, upto):
-                raise Timeout("the copy of the stream that answered is behind its leader")
-        return page
-
-    async def _holds(self, pattern: str, after: int, upto: int) -> bool:
-        """Whether the stream's leader, and not just any copy, has an event under a pattern after one sequence, up to another."""
-        try:
-            message = await self._events.get_next(STORED + pattern, after)
-        except Refused as refusal:
-            if refusal.code != 404:
-                raise Timeout("the stream's leader does not answer") from None
-            return False
-        return message is not None and message.sequence <= upto
+        """Reads events of generation 0 under one pattern, as `ShardStore.read`."""
+        return await self.shard(ORIGINAL).read(pattern, after, limit, since, upto)
 
     async def count(self, pattern: str, after: int) -> int:
-        """Counts the events under one pattern that come after a sequence, without reading more than the first of them."""
-        request = {"seq": after + 1, "batch": 1, "next_by_subj": STORED + pattern}
-        run = await self._events.read_run(request, _record)
-        return len(run.messages) + run.left
+        """Counts the events of generation 0 under one pattern, as `ShardStore.count`."""
+        return await self.shard(ORIGINAL).count(pattern, after)
 
     async def latest(self, patterns: Sequence[str], upto: int | None = None) -> list[Record]:
         """Reads the newest event of every subject under the patterns, in stream order; with `upto` as of that sequence."""
@@ -348,38 +311,11 @@ class Broker:
             newest |= {record.subject: record for record in page}
         return sorted(newest.values(), key=lambda record: record.sequence)
 
-    async def latest_pages(
+    def latest_pages(
         self, patterns: Sequence[str], upto: int | None = None, most: int | None = None
     ) -> AsyncIterator[list[Record]]:
-        """The same in pages of at most 1 MiB, in no order; of more subjects than one request may name, at most `most`.
-
-        Without `upto` a subject may come again, with a newer event.
-        """
-        try:
-            async for page in self._multi_last([STORED + pattern for pattern in patterns], upto):
-                yield page
-            return
-        except Refused as refusal:
-            if refusal.code != 413:
-                raise
-        subjects: set[str] = set()
-        for pattern in patterns:
-            subjects.update((await self._events.subjects(STORED + pattern)).subjects)
-        ordered = sorted(subjects)[:most]
-        for place in range(0, len(ordered), MULTI_LAST_SUBJECTS):
-            async for page in self._multi_last(ordered[place : place + MULTI_LAST_SUBJECTS], upto):
-                yield page
-
-    async def _multi_last(self, subjects: list[str], upto: int | None) -> AsyncIterator[list[Record]]:
-        request: dict[str, Any] = {"multi_last": subjects, "max_bytes": PAGE_BYTES}
-        if upto:
-            request["up_to_seq"] = upto
-        while True:
-            run = await self._events.read_run(request, _record)
-            yield run.messages
-            if not run.left or not run.messages:
-                return
-            request["seq"] = run.messages[-1].sequence + 1
+        """The same in pages of generation 0, as `ShardStore.latest_pages`."""
+        return self.shard(ORIGINAL).latest_pages(patterns, upto, most)
 
     async def last_frame(self, subject: str) -> bytes | None:
         """Reads the latest picture of a track; None where there is none."""
@@ -392,8 +328,3 @@ class Broker:
     async def frame_subjects(self, pattern: str = "frame.>") -> list[str]:
         """Lists the tracks that have a recent picture."""
         return sorted((await self.stream(topology.FRAMES).subjects(pattern)).subjects)
-
-
-def _record(reply: Reply) -> Record:
-    sequence, subject = header(reply.headers, b"Nats-Sequence"), header(reply.headers, b"Nats-Subject") or ""
-    return Record(int(sequence or 0), subject[len(STORED) :], reply.payload)

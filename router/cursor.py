@@ -133,11 +133,15 @@ def _check(epoch: str, moment: str, sequence: int) -> int:
     return zlib.crc32(f"{epoch} {moment} {sequence}".encode()) % 10_000
 
 
+# Up to where a snapshot was shown: generation, shard and sequence of the last event.
+Shown = tuple[int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Where a reader wants to begin: exactly one of the first five, or `snapshot`, is set.
 
-    A snapshot that was read in part has the cursor of the place that it is of, and the sequence up to which it was read.
+    A snapshot that was read in part has the cursor of the place that it is of, and up to where it was read.
     """
 
     cursor: Cursor | VectorCursor | None = None
@@ -152,17 +156,18 @@ class Start:
     exactness: int = 1
     # With the newest event of each subject of class `latest` first, and then all that comes after these were read.
     snapshot: bool = False
-    shown: int = 0
+    shown: Shown = (0, 0, 0)
 
 
 # What clients give as cursor for it.
 SNAPSHOT = "snapshot"
-_PARTLY = re.compile(r"snapshot-([0-9a-f]{12})-(.+)\Z")
+_PARTLY = re.compile(r"snapshot-(?:([0-9a-f]{1,8})\.([0-9a-f]{1,2})\.)?([0-9a-f]{12})-(.+)\Z")
 
 
-def rest_of_snapshot(cursor: str, shown: int) -> str:
-    """The cursor of a client that has read a snapshot as of one cursor up to a sequence, and goes on in it."""
-    return f"{SNAPSHOT}-{shown:012x}-{cursor}"
+def rest_of_snapshot(cursor: str, shown: Shown) -> str:
+    """The cursor of a client that has read a snapshot as of one cursor up to an event, and goes on in it."""
+    generation, index, sequence = shown
+    return f"{SNAPSHOT}-{f'{generation:x}.{index:x}.' if generation else ''}{sequence:012x}-{cursor}"
 
 
 def parse_start(cursor: str | None = None, since: str | None = None, last: int | str | None = None) -> Start | None:
@@ -180,7 +185,8 @@ def parse_start(cursor: str | None = None, since: str | None = None, last: int |
         if cursor == SNAPSHOT:
             return Start(snapshot=True)
         if found := _PARTLY.match(cursor):
-            return Start(cursor=parse_cursor(found[2]), snapshot=True, shown=int(found[1], 16))
+            shown = int(found[1] or "0", 16), int(found[2] or "0", 16), int(found[3], 16)
+            return Start(cursor=parse_cursor(found[4]), snapshot=True, shown=shown)
         return Start(cursor=parse_cursor(cursor))
     if last not in (None, ""):
         try:

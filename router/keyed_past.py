@@ -15,6 +15,7 @@ from router.broker import PAGE_EVENTS, Broker
 from router.catalogue import Delivery, find
 from router.event import Event
 from router.record import Record
+from router.shard_store import ShardStore
 from router.subject import escape
 
 # What one snapshot may cost beside its own: about a second.
@@ -64,7 +65,7 @@ class KeyedPast:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        # By subject, the one that was asked for last at the end.
+        # By subject, in the shard of its newest event; the one that was asked for last at the end.
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._life = 0
 
@@ -73,8 +74,8 @@ class KeyedPast:
     ) -> tuple[list[Record], bool]:
         """The newest event of each key of a subject as of a sequence, and whether all keys were looked for.
 
-        `last` is the newest event of the subject as of then, `first` the oldest sequence that the stream keeps, `life` the number of
-        its life. Raises BrokerError.
+        `last` is the newest event of the subject as of then, `first` the oldest sequence that its shard keeps, `life` the number of
+        its life; what older generations hold is not looked through. Raises BrokerError.
         """
         if life != self._life:
             self._known.clear()
@@ -88,7 +89,7 @@ class KeyedPast:
             found = _Known(upto, last.sequence - 1, _newest_of([last]))
             # Who goes on in an older snapshot is not shown what came since; and what is known is of use to others.
             known, keep = (known, True) if known is None or known.upto < upto else (None, False)
-        await self._look_back(last.subject, found, known, first, budget)
+        await self._look_back(last, found, known, first, budget)
         if keep:
             self._keep(last.subject, found)
         return self._answer(found, first)
@@ -97,20 +98,21 @@ class KeyedPast:
         return [record for record in found.newest.values() if record.sequence >= first], found.low < max(first, 1)
 
     async def _look_back(
-        self, subject: str, found: _Known, known: _Known | None, first: int, budget: ReadBudget
+        self, last: Record, found: _Known, known: _Known | None, first: int, budget: ReadBudget
     ) -> None:
-        """Reads backwards until the beginning of the stream, or until nothing may be read any more.
+        """Reads backwards until the beginning of the shard, or until nothing may be read any more.
 
         Where it comes to what is known, it goes on behind that; until then a known event may have been superseded.
         """
         width = PAGE_EVENTS
+        store = self._broker.shard(last.shard)
         while found.low >= max(first, 1):
             if known is not None and found.low <= known.upto:
                 found.newest = {**known.newest, **found.newest}
                 found.low, known = min(found.low, known.low), None
                 continue
             low = max(found.low - width, first - 1 if known is None else known.upto, 0)
-            window = await self._window(subject, low, found.low, budget)
+            window = await self._window(store, last.subject, low, found.low, budget)
             if window is None:
                 return
             newest, count = window
@@ -118,8 +120,9 @@ class KeyedPast:
             found.low = low
             width *= 16 if not count else 4 if count < SPARSE else 1
 
+    @staticmethod
     async def _window(
-        self, subject: str, low: int, high: int, budget: ReadBudget
+        store: ShardStore, subject: str, low: int, high: int, budget: ReadBudget
     ) -> tuple[dict[Key, Record], int] | None:
         """The newest of each key behind `low` up to `high`, and how many events there are; None where not all may be read."""
         newest: dict[Key, Record] = {}
@@ -127,7 +130,7 @@ class KeyedPast:
         while after < high:
             if budget.spent:
                 return None
-            page = await self._broker.read(subject, after, upto=high)
+            page = await store.read(subject, after, upto=high)
             budget.requests -= 1
             records = [record for record in page.records if record.sequence <= high]
             budget.events -= len(page.records)

@@ -130,6 +130,10 @@ class Layout:
         """A generation by its number; None where it does not exist any more, or not yet."""
         return next((found for found in self.generations if found.number == number), None)
 
+    def after(self, generation: Generation) -> Generation:
+        """The generation that follows one that is sealed."""
+        return next(found for found in self.generations if found.number > generation.number)
+
     def shard_of(self, subject: str) -> Shard:
         """The shard that takes new events of a subject."""
         return self.current.shard_of(subject)

@@ -13,6 +13,9 @@ import msgspec
 
 from router.layout import Generation, Shard
 
+# A sequence that no stream comes to; one more fits 12 hexadecimal digits, as a cursor has them.
+BEYOND = 2**48 - 2
+
 
 class Placed(Protocol):
     """An event that has a place in EVENTS."""
@@ -44,7 +47,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
         """The position once an event has been read, too; the same where that had been read already."""
         shard = record.shard
         if shard.generation != self.generation:
-            return self if shard.generation < self.generation else _first(shard, record.sequence)
+            return self if shard.generation < self.generation else placed(shard, record.sequence)
         sequences, index = self.sequences, shard.index
         if record.sequence <= sequences[index]:
             return self
@@ -60,6 +63,12 @@ class Position(msgspec.Struct, frozen=True, gc=False):
             return self
         return Position(self.generation, tuple(map(max, self.sequences, other.sequences)))
 
+    def met(self, other: Position) -> Position:
+        """The position of one who has read what both have: the nearer sequence in each shard."""
+        if self.generation != other.generation:
+            return self if self.generation < other.generation else other
+        return Position(self.generation, tuple(map(min, self.sequences, other.sequences)))
+
     def reaches(self, other: Position) -> bool:
         """Says whether everything up to another position has been read."""
         if self.generation != other.generation:
@@ -72,6 +81,33 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     def behind(self, other: Position) -> bool:
         """Says whether something up to another position has not been read."""
         return not self.reaches(other)
+
+    def at(self, shard: Shard, sequence: int) -> Position:
+        """The same with another sequence in one shard; in a newer generation of the others nothing has been read."""
+        if shard.generation != self.generation:
+            return placed(shard, sequence)
+        return Position(
+            self.generation, tuple(sequence if k == shard.index else each for k, each in enumerate(self.sequences))
+        )
+
+    def of(self, shard: Shard) -> int:
+        """The sequence in one shard."""
+        if shard.generation != self.generation:
+            return BEYOND if shard.generation < self.generation else 0
+        return self.sequences[shard.index]
+
+    def ahead_of(self, other: Position) -> int:
+        """How many sequences lie between another position and this one; of generations in between nothing is known."""
+        ours = self.sequences
+        theirs = other.sequences if other.generation == self.generation else (0,) * len(ours)
+        return sum(max(0, our - their) for our, their in zip(ours, theirs, strict=True))
+
+
+def lacking(shard: Shard, sequence: int) -> Position:
+    """The position of one who has read all but what comes after a sequence of one shard."""
+    return Position(
+        shard.generation, tuple(sequence if index == shard.index else BEYOND for index in range(shard.count))
+    )
 
 
 def of_one(sequence: int) -> Position:
@@ -89,6 +125,6 @@ def end(generation: Generation) -> Position | None:
     return None if generation.ends is None else Position(generation.number, generation.ends)
 
 
-def _first(shard: Shard, sequence: int) -> Position:
-    """A position in a generation of which one event has been read, and of the other shards nothing."""
+def placed(shard: Shard, sequence: int) -> Position:
+    """The position of one who has read a shard up to a sequence, and of the others of its generation nothing."""
     return Position(shard.generation, tuple(sequence if index == shard.index else 0 for index in range(shard.count)))

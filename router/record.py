@@ -9,6 +9,7 @@ from router.cursor import check_of, token
 from router.errors import BadEvent, deadletter_reason
 from router.event import Event
 from router.layout import ORIGINAL, Shard
+from router.position import Position, of_one
 
 
 class Record:
@@ -24,6 +25,7 @@ class Record:
         "_check",
         "_cursor",
         "_event",
+        "_position",
         "encoded",
         "fault",
         "payload",
@@ -57,6 +59,7 @@ class Record:
         self._event: Event | bool | None = None
         self._check = check
         self._cursor = ""
+        self._position: Position | None = None
 
     @property
     def check(self) -> int:
@@ -64,6 +67,35 @@ class Record:
         if self._check is None:
             self._check = check_of(self.payload)
         return self._check
+
+    @property
+    def position(self) -> Position:
+        """The position of one who has read everything up to and with this event."""
+        if self._position is None:
+            # Who hands out events of several shards says it by `place`.
+            self._position = of_one(self.sequence)
+        return self._position
+
+    def place(self, position: Position, cursor: str = "") -> None:
+        """Says the position and the cursor, where these are about more than this event's shard; before anybody else has it."""
+        self._position, self._cursor = position, cursor
+
+    def copied(self) -> Record:
+        """The same event for those who come to it from another position."""
+        copy = Record(
+            self.sequence, self.subject, self.payload, self.previous, self.superseded, self._check, self.shard
+        )
+        copy._event, copy.fault, copy.reason = self._event, self.fault, self.reason
+        return copy
+
+    def standing_for(self, superseded: int, payload: bytes | None = None) -> Record:
+        """This event where it stands for others beside itself; `payload` is what they amount to, if it is not its own."""
+        check = self._check if payload is None else self.check
+        copy = Record(
+            self.sequence, self.subject, payload or self.payload, self.previous, superseded, check, self.shard
+        )
+        copy._position, copy._cursor = self._position, self._cursor
+        return copy
 
     def cursor(self, epoch: str) -> str:
         """The cursor of a client that has seen everything up to and with this event."""

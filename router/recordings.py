@@ -14,12 +14,13 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from router.broker import MULTI_LAST_SUBJECTS, PAGE_BYTES, Broker
+from router.broker import Broker
 from router.codec import DECODE_FAULTS
 from router.errors import Refused
 from router.nats.error_codes import ErrorCode
 from router.nats.headers import Reply, header
 from router.recording_entry import PIECE, VIDEO, FileHead, RecordedPiece, Recording
+from router.shard_store import MULTI_LAST_SUBJECTS, PAGE_BYTES
 from router.stored import decoder
 from router.subject import escape
 from router.topology import RECORDINGS

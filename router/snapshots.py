@@ -6,12 +6,14 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
 from router.broker import Broker
 from router.catalogue import Delivery, find
+from router.events_state import EventsState
 from router.keyed_past import KeyedPast, ReadBudget, is_keyed, is_named_by_key
+from router.position import Position
 from router.record import Record
 
 # A snapshot that is a second old serves a crowd that comes at once: what came since then follows it as it does any other.
@@ -25,14 +27,14 @@ MAX_SUBJECTS = 100_000
 
 
 class StreamSnapshot(NamedTuple):
-    """The newest event of each subject, and of each key where its type has some, as of the sequence `upto`, oldest first.
+    """The newest event of each subject, and of each key where its type has some, as of the position `upto`, in `snapshot_order`.
 
     `left_out` counts the older ones that are not in it because there were more than a snapshot may have, `unsearched` the
     subjects of which older keys may be missing because their past is longer than what is read for a snapshot.
     """
 
     records: list[Record]
-    upto: int
+    upto: Position
     left_out: int = 0
     unsearched: int = 0
 
@@ -43,13 +45,13 @@ class Snapshots:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._past = KeyedPast(broker)
-        # When each was the newest, by patterns, life and sequence; the one read last at the end.
-        self._known: OrderedDict[tuple[tuple[str, ...], int, int], tuple[float, StreamSnapshot]] = OrderedDict()
+        # When each was the newest, by patterns, life and position; the one read last at the end.
+        self._known: OrderedDict[tuple[tuple[str, ...], int, Position], tuple[float, StreamSnapshot]] = OrderedDict()
         # One is read at a time.
         self._reading = asyncio.Lock()
 
-    async def newest(self, patterns: tuple[str, ...], upto: int, life: int, first: int = 1) -> StreamSnapshot:
-        """A snapshot as of a sequence, or one up to a second older of the same `life` of the stream, which begins at `first`.
+    async def newest(self, patterns: tuple[str, ...], upto: Position, life: int, state: EventsState) -> StreamSnapshot:
+        """A snapshot as of a position, or one up to a second older of the same `life` of the streams.
 
         Raises BrokerError.
         """
@@ -57,30 +59,30 @@ class Snapshots:
             for key, (read, found) in reversed(self._known.items()):
                 if key[:2] == (patterns, life) and time.monotonic() - read <= REUSED_SECONDS:
                     return found
-            return await self._read(patterns, upto, life, first, time.monotonic())
+            return await self._read(patterns, upto, life, state, time.monotonic())
 
-    async def at(self, patterns: tuple[str, ...], upto: int, life: int = 0, first: int = 1) -> StreamSnapshot:
-        """The snapshot as of a sequence. Raises BrokerError."""
+    async def at(self, patterns: tuple[str, ...], upto: Position, life: int, state: EventsState) -> StreamSnapshot:
+        """The snapshot as of a position. Raises BrokerError."""
         async with self._reading:
-            return await self._read(patterns, upto, life, first)
+            return await self._read(patterns, upto, life, state)
 
     async def _read(
-        self, patterns: tuple[str, ...], upto: int, life: int, first: int, read: float = -math.inf
+        self, patterns: tuple[str, ...], upto: Position, life: int, state: EventsState, read: float = -math.inf
     ) -> StreamSnapshot:
         key = patterns, life, upto
-        found = self._known[key][1] if key in self._known else await self._read_stored(patterns, upto, life, first)
+        found = self._known[key][1] if key in self._known else await self._read_stored(patterns, upto, life, state)
         self._known[key] = max(read, self._known.get(key, (read,))[0]), found
         self._known.move_to_end(key)
         if len(self._known) > CACHED_SNAPSHOTS:
             self._known.popitem(last=False)
         return found
 
-    async def _read_stored(self, patterns: tuple[str, ...], upto: int, life: int, first: int) -> StreamSnapshot:
-        if not upto:
-            return StreamSnapshot([], 0)
+    async def _read_stored(
+        self, patterns: tuple[str, ...], upto: Position, life: int, state: EventsState
+    ) -> StreamSnapshot:
         newest: dict[str, Record] = {}
         left_out = size = 0
-        async for page in self._broker.latest_pages(patterns, upto, MAX_SUBJECTS):
+        async for page in self._pages(patterns, upto, state):
             for record in page:
                 if record.subject not in newest and _is_of_latest(record):
                     newest[record.subject] = record
@@ -92,20 +94,37 @@ class Snapshots:
                 size = sum(len(record.payload) for record in newest.values())
             # Decoding a page takes some milliseconds.
             await asyncio.sleep(0)
-        records, unsearched = await self._with_keys(list(newest.values()), upto, life, first)
+        records, unsearched = await self._with_keys(list(newest.values()), upto, life, state)
         records, dropped = _bounded(records)
         return StreamSnapshot(records, upto, left_out + dropped, unsearched)
 
-    async def _with_keys(self, records: list[Record], upto: int, life: int, first: int) -> tuple[list[Record], int]:
+    async def _pages(
+        self, patterns: tuple[str, ...], upto: Position, state: EventsState
+    ) -> AsyncIterator[list[Record]]:
+        """The newest of every subject as of a position; of one that is in several generations the newest of each, newest first."""
+        for generation in reversed(state.layout.generations):
+            for shard in generation.shards_of(patterns):
+                last = min(upto.of(shard), state.last_of(generation.number).of(shard))
+                # Not of one that begins behind the position, or holds nothing.
+                if last:
+                    async for page in self._broker.shard(shard).latest_pages(patterns, last, MAX_SUBJECTS):
+                        yield page
+
+    async def _with_keys(
+        self, records: list[Record], upto: Position, life: int, state: EventsState
+    ) -> tuple[list[Record], int]:
         """The records, and those of the other keys of their subjects; and of how many subjects some may be missing."""
         found = list(records)
         unsearched, budget = 0, ReadBudget()
         keyed = [(record, record.event) for record in records if record.event is not None and is_keyed(record.event)]
         # Where several keys are to be expected first, and of these the newest.
         for record, _ in sorted(keyed, key=lambda each: (is_named_by_key(each[1]), -each[0].sequence)):
-            others, whole = await self._past.newest(record, upto, first, life, budget)
+            shard = record.shard
+            last = min(upto.of(shard), state.last_of(shard.generation).of(shard))
+            first = state.begin_of(shard.generation).of(shard) + 1
+            others, whole = await self._past.newest(record, last, first, life, budget)
             found += [each for each in others if each.sequence < record.sequence]
-            unsearched += not whole
+            unsearched += not whole or shard.generation != state.layout.generations[0].number
         return found, unsearched
 
 
@@ -116,13 +135,24 @@ def _is_of_latest(record: Record) -> bool:
     return event is not None and find(event.type, event.subject.domain).delivery is Delivery.LATEST
 
 
+def snapshot_order(record: Record) -> tuple[int, int, int]:
+    """The order in which a snapshot is shown, so that a client may go on in one: by generation, shard and sequence."""
+    return record.shard.generation, record.shard.index, record.sequence
+
+
 def _bounded(newest: Iterable[Record]) -> tuple[list[Record], int]:
-    """The newest of some records that a snapshot may have, oldest first, and how many were left out."""
-    ordered = sorted(newest, key=lambda record: record.sequence)
+    """The newest of some records that a snapshot may have, in the order in which they are shown, and how many were left out."""
+    ordered = sorted(newest, key=_age)
     first, size = len(ordered), 0
     while first and len(ordered) - first < MAX_EVENTS:
         size += len(ordered[first - 1].payload)
         if size > MAX_BYTES and first < len(ordered):
             break
         first -= 1
-    return ordered[first:], first
+    return sorted(ordered[first:], key=snapshot_order), first
+
+
+def _age(record: Record) -> tuple[int, int, int]:
+    """Orders records by age: those of one stream by their sequences, others by their times."""
+    several = record.shard.count > 1 and record.event is not None
+    return record.shard.generation, record.event.time if several and record.event else 0, record.sequence

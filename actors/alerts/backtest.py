@@ -12,6 +12,7 @@ from typing import Any
 from actors.alerts.engine import Engine, Signal
 from actors.alerts.rules import Rule
 from actors.alerts.scope import is_own, written
+from router.beginning import Beginnings
 from router.broker import Broker
 from router.clock import wall
 from router.cursor import Start
@@ -176,20 +177,21 @@ async def history(
         return
     first, last = nanoseconds(since), None if until is None else nanoseconds(until)
     replay = Replay(broker)
-    state = await broker.state()
-    at = (await replay.place(Start(since=since), patterns, state)).after
+    state = await broker.events_state()
+    replay.layout = state.layout
+    at = (await Beginnings(broker, replay).place(Start(since=since), patterns, state)).after
     more = True
-    while more and at < state.last:
+    while more and at.behind(state.last):
         stretch = await replay.stretch(patterns, at, state.last)
         for record in stretch.records:
             event = record.event
-            if event is None or record.sequence > state.last:
+            if event is None or not state.last.covers(record):
                 continue
             if event.time >= first and (last is None or event.time <= last):
                 yield event
         # Pages are kept for readers who come back; a back-test does not.
         replay.forget()
-        at, more = max(at, stretch.upto), stretch.more
+        at, more = at.joined(stretch.upto), stretch.more
 
 
 def nanoseconds(moment: datetime) -> int:

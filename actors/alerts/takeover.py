@@ -20,7 +20,6 @@ from router.alert_store import KEEP_RESOLVED
 from router.alerts import ALERTMANAGER, SOURCE, AlertRecord, HistoryStep, alert_id, entry_key
 from router.broker import Broker
 from router.codec import rfc3339
-from router.cursor import Start
 from router.errors import BadInput, BrokerError
 from router.event import Event
 from router.nats.bucket import Bucket
@@ -204,9 +203,10 @@ def _new(record: AlertRecord) -> AlertChange:
 
 async def _read_past(broker: Broker) -> PastAlerts:
     past, patterns, replay = PastAlerts(), ("alert.>",), Replay(broker)
-    state = await broker.state()
-    at, more = (await replay.place(Start(earliest=True), patterns, state)).after, True
-    while more and at < state.last:
+    state = await broker.events_state()
+    replay.layout = state.layout
+    at, more = state.begin, True
+    while more and at.behind(state.last):
         stretch = await replay.stretch(patterns, at, state.last)
         for record in stretch.records:
             if record.event is not None:
@@ -214,5 +214,5 @@ async def _read_past(broker: Broker) -> PastAlerts:
         # Pages are kept for readers who come back; here nobody does.
         replay.forget()
         await asyncio.sleep(0)
-        at, more = max(at, stretch.upto), stretch.more
+        at, more = at.joined(stretch.upto), stretch.more
     return past

@@ -143,15 +143,15 @@ class Filtering:
             if verdict is None:
                 rest.append(record)
             elif verdict:
-                shown.add(record.sequence)
+                shown.add(id(record))
             if self._clock() - begun >= self.settings.slice:
                 await asyncio.sleep(0)
                 begun = self._clock()
         if rest:
             self.warn(view)
             verdicts = await self.process.ask(view.owner, view.filter.text, [record.payload for record in rest])
-            shown.update(record.sequence for record, verdict in zip(rest, verdicts, strict=True) if verdict)
-        return [record for record in fit if record.sequence in shown]
+            shown.update(id(record) for record, verdict in zip(rest, verdicts, strict=True) if verdict)
+        return [record for record in fit if id(record) in shown]
 
     def select_now(self, view: View, records: Iterable[Record]) -> list[Record] | None:
         """The same without a pause; None where that would be over the principal's budget."""

@@ -26,7 +26,7 @@ from edge.http.openapi.operation import Answer, header, operation
 from edge.runtime import Edge
 from router import tracing
 from router.codec import check_depth, encode, from_json
-from router.cursor import parse_time, token
+from router.cursor import parse_time
 from router.errors import BadCursor, BadEvent, BadInput
 from router.event import Event
 from router.limits import largest_event
@@ -130,9 +130,7 @@ def _named(item: dict[str, Any], place: int, count: int) -> dict[str, Any]:
 
 async def cursor_of_published(edge: Edge, receipt: Receipt) -> str:
     """The cursor of an event that was just stored; a repeat has that of the first, whose bytes may be others."""
-    if receipt.ack.duplicate:
-        return await edge.hub.recovery.find_cursor(receipt.ack.sequence)
-    return token(edge.hub.epoch, receipt.ack.sequence, receipt.check)
+    return await edge.hub.recovery.published(receipt.ack, receipt.check)
 
 
 def door_of(request: HTTPConnection) -> EventDoor:

@@ -144,7 +144,7 @@ async def readyz(request: Request) -> Response:
 )
 async def read_throughput(request: Request) -> Response:
     edge = edge_of(request)
-    state = await edge.broker.state()
+    state, events = await edge.broker.state(), await edge.broker.events_state()
     cursor = edge.hub.recovery.cursor
     return json_answer(
         {
@@ -153,8 +153,8 @@ async def read_throughput(request: Request) -> Response:
             "stored": {
                 "events": state.messages,
                 "bytes": state.bytes,
-                "first": cursor(max(0, state.first - 1)),
-                "last": cursor(state.last),
+                "first": cursor(events.begin),
+                "last": cursor(events.last),
             },
         }
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edge.settings import SessionSettings
 from edge.types import Batch
+from router.position import Position
 from router.record import Record
 
 
@@ -23,6 +24,11 @@ class BatchMailbox:
 
     def __bool__(self) -> bool:
         return bool(self._batches)
+
+    @property
+    def last(self) -> Position | None:
+        """The position of one who has had all that waits; None where nothing does."""
+        return self._batches[-1].last if self._batches else None
 
     def put(self, batch: Batch) -> bool:
         """Adds a batch; says no where there is no room for it."""

@@ -85,11 +85,11 @@ class _Window:
         superseded = self._count - 1
         if superseded == newest.superseded:
             return newest
-        payload = newest.payload
+        payload = None
         if self._data is not None:
             assert newest.event is not None
             payload = encode(msgspec.structs.replace(newest.event, data=self._data))
-        return Record(newest.sequence, newest.subject, payload, newest.previous, superseded, newest.check)
+        return newest.standing_for(superseded, payload)
 
 
 def _join(first: Record, second: Record) -> Record | None:
@@ -110,4 +110,4 @@ def _join(first: Record, second: Record) -> Record | None:
     data: Mapping[str, Any] = {**other.data, name: text}
     joined: Event = msgspec.structs.replace(other, data=data)
     superseded = first.superseded + second.superseded + 1
-    return Record(second.sequence, second.subject, encode(joined), second.previous, superseded, second.check)
+    return second.standing_for(superseded, encode(joined))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Hashable
 from enum import Enum
 
 from edge.hub.conflation import conflate
 from edge.hub.group import LiveReaders
 from edge.types import Batch
 from edge.view import View
+from router.position import Position, of_one
 from router.record import Record
 
 # 16 pages of a feed in encoded form: many readers that reconnect together read, match and encode a page once.
@@ -38,12 +40,12 @@ class Feed:
         # The records of this tick; the next flush hands them out.
         self.pending: list[Record] = []
         self.readers = 0
-        # The sequence after which every event of this view is received.
-        self.since = 0
-        # What this view shows of the stream after one sequence and up to another; None where that is nothing.
-        self.pages: dict[tuple[int, int], Batch | None] = {}
-        # What conflation made of some records, by their sequences and how many events those stood for that stood for others.
-        self.windows: dict[tuple[tuple[int, ...], ...], Batch] = {}
+        # The position after which every event of this view is received.
+        self.since = of_one(0)
+        # What this view shows of the streams after one position and up to another; None where that is nothing.
+        self.pages: dict[tuple[Position, Position], Batch | None] = {}
+        # What conflation made of some records, by their positions, and how many events those stood for that stood for others.
+        self.windows: dict[tuple[Hashable, ...], Batch] = {}
         # Held while a page is made, so that readers of the same one make it once.
         self.lock = asyncio.Lock()
         # When its readers were last told that its filter is over the budget.
@@ -52,8 +54,8 @@ class Feed:
     def conflated(self, batch: Batch) -> Batch:
         """A batch as one in which events stand for those that they supersede; readers with the same records share it."""
         key = (
-            tuple([record.sequence for record in batch.records]),
-            *((record.sequence, record.superseded) for record in batch.records if record.superseded),
+            tuple([record.position for record in batch.records]),
+            *((record.position, record.superseded) for record in batch.records if record.superseded),
         )
         window = self.windows.get(key)
         if window is None or window.epoch != batch.epoch or window.replayed != batch.replayed:
@@ -69,7 +71,7 @@ class Feed:
         self.pages.clear()
         self.windows.clear()
 
-    def keep(self, key: tuple[int, int], page: Batch | None) -> None:
+    def keep(self, key: tuple[Position, Position], page: Batch | None) -> None:
         """Keeps a page for other readers; the oldest one makes room."""
         if len(self.pages) >= SHARED_PAGES:
             del self.pages[next(iter(self.pages))]

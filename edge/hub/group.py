@@ -15,6 +15,7 @@ from edge.disconnect import COMPLETED
 from edge.hub.meter import Meter
 from edge.stats import Stats
 from edge.types import Batch, DirectWriter, Encoder, Subscriber
+from router.position import of_one
 
 Send = Callable[[bytes], int]
 
@@ -30,8 +31,8 @@ class WriteGroup:
 
     def __init__(self, encoder: Encoder, meter: Meter) -> None:
         self.encoder = encoder
-        # Up to where all of them have had everything, and the last event whose cursor all were sent.
-        self.position = self.reported = 0
+        # Up to where all of them have had everything, and the position whose cursor all were sent.
+        self.position = self.reported = of_one(0)
         self._meter = meter
         self._readers: dict[DirectWriter, None] = {}
         # How each is written to, in their order, and how many read each session; rebuilt after a reader joined or left.
@@ -49,7 +50,7 @@ class WriteGroup:
     def join(self, reader: DirectWriter) -> None:
         """Takes in a reader that has had everything that the others have had."""
         if self._readers:
-            self.position = max(self.position, reader.position)
+            self.position = self.position.joined(reader.position)
         else:
             self.position, self.reported = reader.position, reader.reported
         self._readers[reader] = None

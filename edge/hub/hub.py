@@ -30,7 +30,8 @@ from router.broker import Broker
 from router.cursor import FOREIGN
 from router.errors import BrokerError
 from router.filter import Activation
-from router.live import Loss
+from router.live_subscription import Loss
+from router.position import Position
 from router.record import Record
 from router.replay import Replay
 from router.subject import overlap
@@ -107,8 +108,8 @@ class Hub:
         return self.integrity.epoch
 
     @property
-    def position(self) -> int:
-        """The sequence of the newest event that was received."""
+    def position(self) -> Position:
+        """Up to where everything was received."""
         return self._live.position
 
     async def run(self) -> None:
@@ -231,16 +232,18 @@ class Hub:
         dirty, self._dirty = self._dirty, []
         failed = False
         epoch = self.integrity.epoch
+        # By the records' identities, which hold for as long as this tick.
         shared: dict[tuple[int, ...], Batch] = {}
         for feed in dirty:
             records, feed.pending = feed.pending, []
             if not feed.live:
                 continue
-            key = tuple(record.sequence for record in records)
+            key = tuple(map(id, records))
             batch = shared.get(key)
             if batch is None:
                 batch = shared[key] = Batch(records, epoch, unencodable=self.unencodable)
-                self._replay.checks.note(batch.last, batch.check)
+                last = records[-1]
+                self._replay.checks.note(last.sequence, last.check, last.shard)
             begun = time.time_ns()
             try:
                 feed.live.deliver(batch, self.settings.mailbox_bytes)
@@ -277,6 +280,11 @@ class Hub:
         if renewal.rolled_back:
             for reader in self.readers:
                 reader.epoch = FOREIGN
+        elif not renewal.anew and renewal.former != self.epoch:
+            # There are more streams than before, and the others are as they were: readers go on where they stand.
+            for reader in self.readers:
+                if reader.epoch == renewal.former:
+                    reader.epoch = self.epoch
         for feed in self._feeds.values():
             feed.since = renewal.last
         self.followers.suspect()
@@ -303,7 +311,7 @@ class Hub:
         feed.readers += 1
         return feed
 
-    def _make_feed(self, view: View, since: int) -> Feed:
+    def _make_feed(self, view: View, since: Position) -> Feed:
         feed = self._feeds[view] = Feed(view)
         feed.since = since
         self._matching.put(feed, view)

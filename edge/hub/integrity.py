@@ -11,14 +11,19 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import reduce
 from typing import NamedTuple, TypeVar
 
 from edge import metrics
 from edge.hub.recent import Recent
-from router.broker import Broker, StreamState
+from router.broker import Broker
 from router.cursor import UNKNOWN
 from router.errors import BrokerError, NoResponders, Timeout
-from router.live import Live, Loss
+from router.events_state import EventsState
+from router.layout import FIRST, Shard
+from router.live import UNLOCATED, Live
+from router.live_subscription import Loss
+from router.position import Position, beginning, end, lacking
 from router.record import Record
 from router.replay import Replay
 
@@ -31,22 +36,24 @@ T = TypeVar("T")
 
 
 class Renewal(NamedTuple):
-    """Where the stream stands after a loss: all up to `last` must be read, and is not received any more.
+    """Where the streams stand after a loss: all up to `last` must be read, and is not received any more.
 
-    `anew` says that it is another stream than before, or an older state of it; `rolled_back` that it is the latter.
+    `anew` says that these are other streams than before, or an older state of one; `rolled_back` that it is the latter.
     """
 
-    last: int
+    last: Position
     anew: bool
     rolled_back: bool
+    # The epoch of the streams that took new events before.
+    former: str
 
 
 class _Received(NamedTuple):
-    """The sequences that were received between two positions."""
+    """The places of what was received between two positions."""
 
-    since: int
-    upto: int
-    sequences: set[int]
+    since: Position
+    upto: Position
+    places: set[tuple[int, int]]
 
 
 class Integrity:
@@ -69,12 +76,14 @@ class Integrity:
         back to the store; `resume` follows once it is known where the stream stands.
         """
         self.epoch = ""
-        self.first = 0
+        self.layout = FIRST
+        # How far the streams were kept when they were asked last.
+        self.begins: tuple[Position, ...] = ()
         # Counts the renewals: what was read before the last one may not hold any more.
         self.renewals = 0
         # Counts the streams that were met: the first, and each that was recreated or restored from an older state.
         self.incarnation = 0
-        self.live = Live(broker, receive, self.suspect)
+        self.live = Live(broker, receive, self.suspect, replay.checks, self._elsewhere)
         self._broker = broker
         self._replay = replay
         self._recent = recent
@@ -83,9 +92,8 @@ class Integrity:
         self._resume = resume
         # What was received before the last renewals, for as long as it is not compared with the store.
         self._remembered: deque[_Received] = deque(maxlen=MAX_REMEMBERED)
-        self._settled = 0
-        # The newest event ever received of this life of the stream.
-        self._reached = 0
+        self._settled = self._reached = beginning(FIRST.current)
+        # `_reached`: up to where events were ever received of this life of the streams.
         self._steady = asyncio.Event()
         # At the first call of `watch` nothing is known.
         self._suspected = asyncio.Event()
@@ -95,9 +103,29 @@ class Integrity:
         broker.connection.on_reconnect(self._suspected.set)
 
     @property
-    def position(self) -> int:
-        """The sequence of the newest event that was received."""
+    def position(self) -> Position:
+        """Up to where everything was received."""
         return self.live.position
+
+    @property
+    def begin(self) -> Position:
+        """The position before the oldest event that is kept."""
+        return self.begins[0] if self.begins else beginning(self.layout.generations[0])
+
+    def note_kept(self, state: EventsState) -> None:
+        """Takes note of how far the streams are kept."""
+        self.begins = state.begins
+
+    def state(self, position: Position) -> EventsState:
+        """How far the streams reach as far as is known here, given that a reader stands at a position."""
+        generations = self.layout.generations
+        begins = {begin.generation: begin for begin in self.begins}
+        lasts = [end(generation) or self.position for generation in generations]
+        return EventsState(
+            self.layout,
+            tuple(begins.get(each.number, beginning(each)) for each in generations),
+            tuple(last.joined(position) if last.generation == position.generation else last for last in lasts),
+        )
 
     @property
     def is_steady(self) -> bool:
@@ -147,25 +175,26 @@ class Integrity:
         await self._audit()
 
     async def _renew(self) -> None:
-        """Finds out where the stream stands, and says that all up to there must be read and not awaited."""
+        """Finds out where the streams stand, and says that all up to there must be read and not awaited."""
         losses = self._losses
         await self._broker.connection.flush()
-        state = await self._broker.state()
+        state = await self._broker.events_state()
         if self._losses != losses:
             # What came after that answer may not have been received; the next connection asks anew.
             self._suspected.set()
             return
-        rolled_back = state.epoch == self.epoch and not await self._is_continued(state)
-        check = await self._replay.checks.ask(state.last) if state.last >= max(state.first, 1) else UNKNOWN
+        generation = state.layout.generation(self.layout.current.number)
+        same = generation is not None and generation.epoch == self.epoch
+        rolled_back = same and not await self._is_continued(state)
+        checks = [await self._check_of_last(state, shard) for shard in state.layout.current.shards]
         if self._losses != losses:
             self._suspected.set()
             return
-        anew = state.epoch != self.epoch or rolled_back
+        anew = not same or rolled_back
         if anew:
             self._replay.forget()
             self.live.drop_unverified()
             self._remembered.clear()
-            self.epoch = state.epoch
             self.incarnation += 1
         if rolled_back:
             # A store that has lost its newest events gives their sequences to others: as good as another life. Where the
@@ -173,40 +202,67 @@ class Integrity:
             log.error(
                 "the event stream was rolled back to an older state; every reader gets a gap notice and reads it from its "
                 "beginning",
-                extra={"last": state.last},
+                extra={"last": list(state.last.sequences)},
             )
             metrics.rollbacks.inc()
         self._replay.checks.doubt()
-        self._replay.checks.note(state.last, check)
+        for shard, check in zip(state.layout.current.shards, checks, strict=True):
+            self._replay.checks.note(state.last.of(shard), check, shard)
+        former = self.epoch
+        self._take_over(state)
+        self._resume(Renewal(state.last, anew, rolled_back, former))
+
+    async def _check_of_last(self, state: EventsState, shard: Shard) -> int:
+        last = state.last.of(shard)
+        return (
+            await self._replay.checks.ask(last, shard) if last > state.begin_of(shard.generation).of(shard) else UNKNOWN
+        )
+
+    def _take_over(self, state: EventsState) -> None:
+        """Goes on from where the streams stand, and under the layout that they have."""
+        if state.layout.current.number != self.layout.current.number:
+            # All that was received of the generation before is read from the store.
+            self._recent.forget()
+        self.epoch = state.epoch
+        self.layout = self._replay.layout = state.layout
+        self.note_kept(state)
         self._reached = state.last
-        self.first = state.first
-        self._settled = 0
+        self._settled = beginning(state.layout.current)
         # What was received since the loss and comes after `last` stays: no reader reads it from the store.
         self._recent.since = state.last
-        self.live.restart(state.last)
+        self.live.restart(state.last, state.layout)
         self._steady.set()
-        self._resume(Renewal(state.last, anew, rolled_back))
 
-    async def _is_continued(self, state: StreamState) -> bool:
-        """Says whether the stream holds what it held: all that was reached, and at the newest known place the same event.
+    async def _is_continued(self, state: EventsState) -> bool:
+        """Says whether the streams hold what they held: all that was reached, and at the newest known places the same events.
 
         Raises BrokerError.
         """
-        if state.last < self._reached:
-            return False
-        newest = self._replay.checks.newest
-        if newest is None or not state.first <= newest[0]:
+        generation = state.layout.generation(self._reached.generation)
+        if generation is None:
             return True
-        if newest[0] > state.last:
+        last = state.last_of(generation.number)
+        if last.behind(self._reached):
             return False
-        return await self._replay.checks.ask(newest[0]) in (newest[1], UNKNOWN)
+        for shard in generation.shards:
+            if not await self._holds_newest(shard, state.begin_of(generation.number).of(shard), last.of(shard)):
+                return False
+        return True
+
+    async def _holds_newest(self, shard: Shard, begin: int, last: int) -> bool:
+        newest = self._replay.checks.newest(shard)
+        if newest is None or newest[0] <= begin:
+            return True
+        if newest[0] > last:
+            return False
+        return await self._replay.checks.ask(newest[0], shard) in (newest[1], UNKNOWN)
 
     async def _audit(self) -> None:
         """Compares with the store what was received before the last renewal: whether that was all was not known then."""
         if not (self._steady.is_set() and self.live.has_unverified):
             return
         try:
-            loss = await self.live.audit(self.first, self._locate)
+            loss = await self.live.audit(self.begin, self._locate)
         except BrokerError:
             return
         if not self.live.has_unverified:
@@ -223,25 +279,29 @@ class Integrity:
         if not self._steady.is_set():
             return
         try:
-            state = await self._broker.state()
+            state = await self._broker.events_state()
         except BrokerError:
             return
-        self.first = state.first
+        self.note_kept(state)
         if state.epoch != self.epoch:
-            self.suspect("the stream was recreated")
+            self.suspect("a stream was recreated")
             return
+        if len(state.layout.generations) < len(self.layout.generations):
+            # One of those that are sealed was deleted, for all of it is beyond retention.
+            self.layout = self._replay.layout = state.layout
         renewals = self.renewals
-        if (record := self._recent.newest()) is not None and record.sequence <= self.position:
-            self._replay.checks.note(record.sequence, record.check)
+        if (record := self._recent.newest()) is not None and self.position.covers(record):
+            self._replay.checks.note(record.sequence, record.check, record.shard)
         try:
             if not await self._is_continued(state):
                 # Sequences that were received after the store answered are beyond its answer, so it is asked once more.
-                state = await self._broker.state()
+                state = await self._broker.events_state()
                 continued = await self._is_continued(state)
             else:
                 continued = True
-            if state.last >= max(state.first, 1):
-                await self._replay.checks.find(state.last)
+            for shard in state.layout.current.shards:
+                if state.last.of(shard) > state.begin_of(shard.generation).of(shard):
+                    await self._replay.checks.find(state.last.of(shard), shard)
         except BrokerError:
             return
         if self.renewals != renewals:
@@ -250,41 +310,63 @@ class Integrity:
             self.suspect("the stream was rolled back")
             return
         try:
-            loss = await self.live.verify(state.first, state.last, self._locate)
+            loss = await self.live.verify(state.begin, state.last, self._locate)
         except BrokerError:
             return
         if loss is not None:
             self.suspect("the store has events that were not received", loss)
         elif self._steady.is_set():
-            self.live.position = max(self.live.position, self._settled)
+            self.live.advance(self._settled)
             self._settled = state.last
 
-    async def _locate(self, pattern: str, after: int, upto: int) -> int | None:
-        """Finds the first event that was missed, so that no reader goes back further than need be. Raises BrokerError.
+    async def _locate(self, pattern: str, after: Position, upto: Position) -> Position | None:
+        """Finds the first events that were missed, so that no reader goes back further than need be. Raises BrokerError.
 
         See `Live.verify`. Of what lies further back than what is remembered nothing is known.
         """
-        newest = _Received(self._recent.since, upto, self._recent.sequences())
-        known = next((one for one in (*self._remembered, newest) if one.since < upto <= one.upto), None)
-        if known is None:
-            return UNKNOWN
-        whole, received = known.since <= after, known.sequences
-        after = max(after, known.since)
+        newest = _Received(self._recent.since, upto, self._recent.places())
+        known = next(
+            (
+                one
+                for one in (*self._remembered, newest)
+                if one.upto.generation == upto.generation and one.since.behind(upto) and one.upto.reaches(upto)
+            ),
+            None,
+        )
+        generation = self.layout.generation(upto.generation)
+        if known is None or generation is None:
+            return UNLOCATED
+        missed = [
+            await self._first_missed(shard, pattern, after.joined(known.since).of(shard), upto.of(shard), known.places)
+            for shard in generation.shards_of((pattern,))
+        ]
+        if found := [place for place in missed if place is not None]:
+            return reduce(Position.met, found)
+        return None if after.reaches(known.since) else UNLOCATED
+
+    async def _first_missed(
+        self, shard: Shard, pattern: str, after: int, upto: int, received: set[tuple[int, int]]
+    ) -> Position | None:
         more = True
         while more and after < upto:
-            page = await self._broker.read(pattern, after)
+            page = await self._broker.shard(shard).read(pattern, after)
             for record in page.records:
                 if record.sequence > upto:
-                    break
-                if record.sequence not in received:
-                    return record.sequence - 1
+                    return None
+                if (shard.index, record.sequence) not in received:
+                    return lacking(shard, record.sequence - 1)
             more = page.more and bool(page.records)
             after = page.records[-1].sequence if page.records else upto
-        return None if whole else UNKNOWN
+        return None
 
     def _lost(self) -> None:
         self._losses += 1
         self.suspect("the connection to NATS was lost")
+
+    def _elsewhere(self) -> None:
+        """An event came from a stream that is not known: there are new ones."""
+        self._losses += 1
+        self.suspect("events are stored in other streams")
 
     def suspect(self, reason: str, loss: Loss | None = None) -> None:
         """Takes note that events may have been missed: readers go back to the store until it is known where the stream stands.
@@ -303,10 +385,10 @@ class Integrity:
         self._steady.clear()
         self._suspected.set()
         self._interrupt(loss)
-        self._reached = max(self._reached, self.position)
+        self._reached = self._reached.joined(self.position)
         if (newest := self._recent.newest()) is not None:
-            self._replay.checks.note(newest.sequence, newest.check)
+            self._replay.checks.note(newest.sequence, newest.check, newest.shard)
         self._replay.checks.doubt()
-        self._remembered.append(_Received(self._recent.since, self.position, self._recent.sequences()))
+        self._remembered.append(_Received(self._recent.since, self.position, self._recent.places()))
         self._recent.forget()
         self.live.forget(loss)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from edge.hub.hub import Hub
 from edge.stats import ConnectedReader, Stats
 from edge.types import State, Subscriber
+from router.position import Position
 
 # Of one session in one process: more is no list for a person.
 MAX_CONNECTIONS = 100
@@ -16,7 +17,7 @@ MAX_CONNECTIONS = 100
 def behind(hub: Hub, reader: Subscriber) -> int:
     """How many sequences lie between a reader and the newest event received; 0 for one that has nothing left to write."""
     if reader.state in (State.REPLAYING, State.LAGGING) or reader.queued[0]:
-        return max(0, hub.position - reader.position)
+        return hub.position.ahead_of(reader.position)
     return 0
 
 
@@ -30,9 +31,9 @@ def measure(hub: Hub, sessions: Mapping[str, Stats]) -> None:
             continue
         if alone and len(connections) < MAX_CONNECTIONS:
             connections.append(_connection(hub, reader))
-        if behind(hub, reader):
+        if sequences := behind(hub, reader):
             known = furthest.setdefault(reader.session_id, reader)
-            if reader.position < known.position:
+            if sequences > behind(hub, known):
                 furthest[reader.session_id] = reader
     for session_id, stats in sessions.items():
         last = furthest.get(session_id)
@@ -46,8 +47,8 @@ def _connection(hub: Hub, reader: Subscriber) -> ConnectedReader:
     return ConnectedReader(reader.transport_name, reader.state.value, since, behind(hub, reader))
 
 
-def age_behind(hub: Hub, sequence: int) -> float:
-    """Age in seconds of the oldest event remembered that comes after a sequence; 0 where there is none."""
-    record = hub.recent.next(sequence)
+def age_behind(hub: Hub, position: Position) -> float:
+    """Age in seconds of the oldest event remembered that comes after a position; 0 where there is none."""
+    record = hub.recent.next(position)
     event = record.event if record else None
     return max(0.0, time.time() - event.time / 1e9) if event else 0.0

@@ -11,7 +11,7 @@ from edge.hub.recovery import ReaderRecovery
 from edge.types import Notice
 from router.codec import rfc3339
 from router.cursor import Start
-from router.replay import Gap
+from router.place import Gap
 
 _recoveries = {outcome: metrics.recoveries.labels(outcome) for outcome in metrics.RECOVERIES}
 _SLOWED = "the filters of this principal take too much time: events come later, all of them and in order"

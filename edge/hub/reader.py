@@ -29,7 +29,10 @@ from edge.types import Authorization, Batch, Notice, State
 from edge.view import FULL, Pace, View
 from router.cursor import Start, rest_of_snapshot
 from router.errors import BrokerError
-from router.replay import Gap, Stretch
+from router.live_subscription import NOWHERE
+from router.place import Gap
+from router.position import Position
+from router.replay import Stretch
 
 log = logging.getLogger(__name__)
 # The name that the callback guide gives to what manages sessions and deliveries.
@@ -55,7 +58,7 @@ class Reader:
     """One connection that reads a session. Iterate it: it yields batches and notices, in the order they are to be written."""
 
     __slots__ = (
-        "_beat_due", "_bye", "_hub", "_limits", "_mailbox", "_not_before", "_notices", "_pace", "_resume_from", "_snapshot",
+        "_ahead", "_beat_due", "_bye", "_hub", "_limits", "_mailbox", "_not_before", "_notices", "_pace", "_resume_from", "_snapshot",
         "_view", "_waiter", "_writing", "authorization", "epoch", "feed", "position", "reported", "rotates", "says_live", "session_id",
         "started", "state", "stats",
     )  # fmt: skip
@@ -70,8 +73,10 @@ class Reader:
         self.session_id = session_id
         self.stats = stats
         self.state = State.CONNECTING
-        # Up to where all has been written or was not for this reader, in which life of the stream.
-        self.position = 0
+        # Up to where all has been written or was not for this reader, in which life of the streams.
+        self.position = NOWHERE
+        # Whether it has read what this process has not received yet, and what comes is to be compared with its position.
+        self._ahead = False
         self.epoch = hub.epoch
         self.started = time.monotonic()
         # Whether it says, by a notice, that it has read all there is.
@@ -84,9 +89,9 @@ class Reader:
         self._waiter: asyncio.Future[None] | None = None
         self._bye: Disconnect | None = None
         # Where its client is sent back to, before its own position.
-        self._resume_from: int | None = None
+        self._resume_from: Position | None = None
         self._beat_due = False
-        self.reported = 0
+        self.reported = NOWHERE
         self._pace = pace
         self._not_before = 0.0
         self._view = feed.view
@@ -101,12 +106,11 @@ class Reader:
 
     def offer(self, batch: Batch) -> None:
         """Puts a batch into the mailbox; a full mailbox is emptied, and the reader reads from the store instead."""
-        if batch.records[0].sequence <= self.position:
-            # This process receives later than the one the client came from: it has these already.
-            newer = [record for record in batch.records if record.sequence > self.position]
-            if not newer:
+        if self._ahead:
+            newer = self._unseen(batch)
+            if newer is None:
                 return
-            batch = Batch(newer, batch.epoch, batch.replayed, batch.unencodable)
+            batch = newer
         if self._mailbox is None:
             self._mailbox = BatchMailbox(self._limits)
         if not (self._mailbox.put(batch) or (self._pace.conflate and self._squeeze(self._mailbox, batch))):
@@ -116,6 +120,30 @@ class Reader:
             return
         self.stats.offered(len(batch))
         self._wake()
+
+    def _unseen(self, batch: Batch) -> Batch | None:
+        """What it has not had of a batch, with positions that go on from its own; None where that is nothing.
+
+        This process receives later than the one that its client came from, or than it has read from the store.
+        """
+        newer = [record for record in batch.records if not self.position.covers(record)]
+        self._ahead = not self._hub.position.reaches(self.position)
+        if len(self.position.sequences) > 1 and newer:
+            trail = self._hub.integrity.live.trail(self._queued_position)
+            newer = [record.copied() for record in newer]
+            for record in newer:
+                trail.add(record)
+        if not newer:
+            return None
+        return batch if len(newer) == len(batch) and newer[0] is batch.records[0] else batch.of(newer)
+
+    @property
+    def _queued_position(self) -> Position:
+        """Where it stands once it has had what is being written to it, and what waits in its mailbox."""
+        waiting = self._mailbox.last if self._mailbox else None
+        if waiting is None and self._writing is not None:
+            waiting = self._writing.last
+        return self.position if waiting is None else self.position.joined(waiting)
 
     def _squeeze(self, mailbox: BatchMailbox, batch: Batch) -> bool:
         """Conflates what waits together with what comes; says whether it fits now."""
@@ -148,16 +176,16 @@ class Reader:
             self.notify("slowed", notices.slowed(self.cursor))
         self._wake()
 
-    def rewind(self, sequence: int) -> None:
+    def rewind(self, position: Position) -> None:
         """Sends the client back to a place that it was led past too soon: behind it some events were not received in time.
 
         On this connection they could only come out of order, or others twice.
         """
-        if self.state in (State.CONNECTING, State.CLOSED) or self.position <= sequence:
+        if self.state in (State.CONNECTING, State.CLOSED) or position.reaches(self.position):
             self.lag()
             return
         self.lag()
-        self._resume_from = sequence
+        self._resume_from = position
         self.close(MISSED)
 
     def change(self, view: View) -> None:
@@ -167,7 +195,7 @@ class Reader:
             self._hub.flush()
             # What was just handed out may have been more than the mailbox holds.
             if self.state is State.LIVE and not self._mailbox:
-                self.position = max(self.position, self._hub.position)
+                self.position = self.position.joined(self._hub.position)
         self.lag()
 
     def authorize(self, authorization: Authorization | None) -> None:
@@ -284,7 +312,7 @@ class Reader:
             if self._mailbox or self.state is not State.LIVE:
                 return
             # The mailbox is empty and the reader live: all that was received so far has been written or was not for it.
-            self.position = max(self.position, self._hub.position)
+            self.position = self.position.joined(self._hub.position)
             yield self._beat()
             return
         await self._wait()
@@ -353,7 +381,7 @@ class Reader:
             self._writing = page
             yield page
             self._wrote(page)
-        self.position = max(self.position, stretch.upto)
+        self.position = self.position.joined(stretch.upto)
         if remembered is not None:
             # Nothing was waited for: others have their turn between two pages.
             await asyncio.sleep(0)
@@ -366,6 +394,7 @@ class Reader:
         if isinstance(settled, Unsettled):
             return None
         self.state = State.LIVE
+        self._ahead = not self._hub.position.reaches(self.position)
         self.feed.live.add(self)
         if settled is not None:
             self.offer(settled)
@@ -386,7 +415,7 @@ class Reader:
             self._wrote(page)
         if snapshot.done:
             self._snapshot = None
-            self.position = self.reported = max(self.position, snapshot.upto)
+            self.position = self.reported = self.position.joined(snapshot.upto)
             yield self._notice("position")
 
     def _wrote(self, batch: Batch) -> None:
@@ -451,7 +480,7 @@ class Reader:
             return notices.bye(reason, None)
         if self._resume_from is None:
             return notices.bye(reason, self.cursor)
-        place = min(self._resume_from, self.position)
+        place = self._resume_from.met(self.position)
         return notices.bye(reason, self._hub.recovery.cursor(place, self.epoch))
 
 

@@ -15,12 +15,18 @@ from edge.hub.recent import Recent
 from edge.settings import SessionSettings
 from edge.types import Batch
 from edge.view import View
-from router.broker import Broker, StreamState
-from router.cursor import UNKNOWN, Cursor, Start, token
+from router.beginning import Beginnings
+from router.broker import Broker
+from router.cursor import UNKNOWN, Cursor, Start, VectorCursor, token
 from router.errors import BrokerError
+from router.events_state import EventsState
+from router.layout import ORIGINAL, Shard
+from router.nats.stream import Ack
+from router.place import Gap, Place, cursor_of, place_of
+from router.position import Position, end
 from router.record import Record
-from router.replay import Gap, Place, Replay, Stretch, place_of
-from router.snapshots import Snapshots, StreamSnapshot
+from router.replay import Replay, Stretch
+from router.snapshots import Snapshots, StreamSnapshot, snapshot_order
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +40,7 @@ class FoundSnapshot(NamedTuple):
     """What a view shows of a snapshot and a client has not had, and what a client that goes on in one cannot have any more."""
 
     records: list[Record]
-    upto: int
+    upto: Position
     left_out: int
     gap: Gap | None
     unsearched: int = 0
@@ -64,6 +70,7 @@ class ReaderRecovery:
         """`flush` hands out what this tick has received; `unencodable` is called with records that an encoder fails on."""
         self._broker = broker
         self._replay = replay
+        self._beginnings = Beginnings(broker, replay)
         self._snapshots = Snapshots(broker)
         self._recent = recent
         self._integrity = integrity
@@ -74,34 +81,72 @@ class ReaderRecovery:
 
     # Cursors
 
-    def check(self, sequence: int) -> int:
+    def check(self, sequence: int, shard: Shard = ORIGINAL) -> int:
         """The check of a place, where it is at hand, else UNKNOWN."""
         checks = self._replay.checks
-        check = checks.known(sequence)
-        if check == UNKNOWN and self._integrity.is_steady and (record := self._recent.at(sequence)) is not None:
+        check = checks.known(sequence, shard)
+        if check == UNKNOWN and self._integrity.is_steady and (record := self._recent.at(sequence, shard)) is not None:
             check = record.check
-            checks.note(sequence, check)
+            checks.note(sequence, check, shard)
         return check
 
-    def cursor(self, sequence: int, epoch: str | None = None) -> str:
-        """The cursor of a place in this life of the stream, or in the one of a reader."""
-        ours = self._integrity.epoch
-        epoch = ours if epoch is None else epoch
-        return token(epoch, sequence, self.check(sequence) if epoch == ours else UNKNOWN)
+    def place_at(self, position: Position, epoch: str | None = None) -> Cursor | VectorCursor:
+        """The cursor of a position in this life of the streams, or in the one of a reader."""
+        generation = self._integrity.layout.generation(position.generation)
+        if generation is None or epoch not in (None, self._integrity.epoch):
+            return cursor_of(position, epoch or self._integrity.epoch)
+        if (last := end(generation)) is not None:
+            # One that has had all of some shards may say more of them than there is.
+            position = position.met(last)
+        checks = [self.check(position.of(shard), shard) for shard in generation.shards]
+        return cursor_of(position, generation.epoch, tuple(checks))
+
+    def cursor(self, position: Position, epoch: str | None = None) -> str:
+        """The same as its clients have it."""
+        if position.generation == 0 and self._integrity.layout.current.number == 0:
+            # The short way for most: this is done for each connection.
+            ours, sequence = self._integrity.epoch, position.sequences[0]
+            epoch = ours if epoch is None else epoch
+            return token(epoch, sequence, self.check(sequence) if epoch == ours else UNKNOWN)
+        return str(self.place_at(position, epoch))
 
     def earliest(self) -> str:
         """The cursor before the oldest event that is kept."""
-        return self.cursor(max(self._integrity.first - 1, 0))
+        return self.cursor(self._integrity.begin)
 
-    async def find_cursor(self, sequence: int) -> str:
-        """The same; where the check is not at hand, the store is asked. Without an answer the cursor has none."""
+    async def find_cursor(self, position: Position) -> str:
+        """The same; where a check is not at hand, the store is asked. Without an answer the cursor has none."""
         integrity = self._integrity
-        if integrity.is_steady and self.check(sequence) == UNKNOWN and integrity.first <= sequence:
+        generation = integrity.layout.generation(position.generation)
+        if integrity.is_steady and generation is not None:
             try:
-                await self._replay.checks.find(sequence)
+                await self._find_checks(position, generation.shards, integrity.state(position))
             except BrokerError as fault:
                 log.debug("the check of a cursor was not found; the cursor has none", extra={"fault": str(fault)})
-        return self.cursor(sequence)
+        return self.cursor(position)
+
+    async def published(self, ack: Ack, check: int) -> str:
+        """The cursor of an event that was just stored, whose bytes have this check; a repeat has that of the first."""
+        integrity = self._integrity
+        shard = integrity.layout.by_stream.get(ack.stream, integrity.layout.current.shards[0])
+        if not ack.duplicate and shard.generation == 0:
+            return token(integrity.epoch, ack.sequence, check)
+        if not ack.duplicate:
+            self._replay.checks.note(ack.sequence, check, shard)
+        return await self.find_cursor(integrity.position.at(shard, ack.sequence))
+
+    def position_in(self, subject: str, sequence: int) -> Position:
+        """Up to a sequence in the shard that takes a subject, and in the others all that was received here."""
+        shard = self._integrity.layout.shard_of(subject)
+        return self._integrity.position.at(shard, sequence)
+
+    async def _find_checks(self, position: Position, shards: tuple[Shard, ...], state: EventsState) -> None:
+        """Asks for the checks of a position's places that are not at hand, since a client is given its cursor. Raises BrokerError."""
+        begin, last = state.begin_of(position.generation), state.last_of(position.generation)
+        for shard in shards:
+            sequence = position.of(shard)
+            if begin.of(shard) < sequence <= last.of(shard) and self.check(sequence, shard) == UNKNOWN:
+                await self._replay.checks.find(sequence, shard)
 
     # Where a reader begins
 
@@ -110,7 +155,7 @@ class ReaderRecovery:
         place = await self._place(start, feed)
         if start.foreign and place.gap is None:
             # What its client has read is not known, so all before it may be missing.
-            return Place(place.after, Gap(0, place.after, reset=True))
+            return Place(place.after, _all_before(place.after))
         return place
 
     async def _place(self, start: Start, feed: Feed) -> Place:
@@ -132,28 +177,48 @@ class ReaderRecovery:
 
     def _place_now(self, start: Start) -> Place | None:
         integrity, cursor = self._integrity, start.cursor
-        if not isinstance(cursor, Cursor) or cursor.epoch != integrity.epoch:
+        if cursor is None:
             return None
-        before_first = max(integrity.first - 1, 0)
-        if not before_first <= cursor.sequence <= integrity.position:
+        if isinstance(cursor, Cursor) and cursor.epoch == integrity.epoch:
+            return self._place_in_one(cursor)
+        found = place_of(cursor, integrity.state(integrity.position))
+        if found.gap is not None or found.after.generation != integrity.layout.current.number:
             return None
-        # Of the place before the first event nothing is kept that could be compared.
-        if cursor.sequence > before_first and cursor.check not in (UNKNOWN, self.check(cursor.sequence)):
+        begin, by_epoch = integrity.begins[-1], integrity.layout.by_epoch
+        for part in cursor.parts:
+            shard = by_epoch.get(part.epoch)
+            # Of the place before the first event nothing is kept that could be compared.
+            if shard is None or (
+                part.sequence > begin.of(shard) and part.check not in (UNKNOWN, self.check(part.sequence, shard))
+            ):
+                return None
+        return found
+
+    def _place_in_one(self, cursor: Cursor) -> Place | None:
+        """The same where all new events are in one stream: this is done for each connection."""
+        sequence, begin = cursor.sequence, self._integrity.begins[-1].sequences[0]
+        if not begin <= sequence <= self._integrity.position.sequences[0]:
             return None
-        return Place(cursor.sequence, None)
+        shard = self._integrity.layout.current.shards[0]
+        if sequence > begin and cursor.check not in (UNKNOWN, self.check(sequence, shard)):
+            return None
+        return Place(Position(shard.generation, (sequence,)), None)
 
     async def begin(self, start: Start, view: View) -> Place:
         """Finds where a session that is made now begins. Raises BrokerError."""
         return await self._ask(lambda: self._find(start, view), REQUEST_TIMEOUT)
 
     async def _find(self, start: Start, view: View) -> Place:
-        state = await self._broker.state()
-        self._integrity.first = state.first
-        place = await self._replay.place(start, view.patterns, state)
-        if state.first <= place.after <= state.last and self.check(place.after) == UNKNOWN:
-            # The client is given a cursor of this place.
-            await self._replay.checks.find(place.after)
+        state = await self._broker.events_state()
+        self._integrity.note_kept(state)
+        place = await self._beginnings.place(start, view.patterns, state)
+        await self._find_checks(place.after, self._shards(place.after, state), state)
         return place
+
+    @staticmethod
+    def _shards(position: Position, state: EventsState) -> tuple[Shard, ...]:
+        generation = state.layout.generation(position.generation)
+        return generation.shards if generation is not None else ()
 
     async def snapshot(self, start: Start, view: View) -> FoundSnapshot:
         """Reads the snapshot that a reader begins with; all that it is to be shown after that comes behind `upto`.
@@ -169,39 +234,41 @@ class ReaderRecovery:
             if incarnation == integrity.incarnation:
                 break
         if start.foreign and gap is None:
-            gap = Gap(0, found.upto, reset=True)
+            gap = _all_before(found.upto)
         fresh = start.cursor is None or gap is not None
-        records = shown if fresh else [record for record in shown if record.sequence > start.shown]
+        records = shown if fresh else [record for record in shown if snapshot_order(record) > start.shown]
         return FoundSnapshot(records, found.upto, found.left_out, gap, found.unsearched)
 
     async def _read_snapshot(self, start: Start, view: View) -> tuple[StreamSnapshot, Gap | None]:
-        state = await self._broker.state()
-        self._integrity.first = state.first
+        state = await self._broker.events_state()
+        self._integrity.note_kept(state)
         gap: Gap | None = None
+        renewals = self._integrity.renewals
         if start.cursor is not None:
-            place = await self._replay.place(Start(cursor=start.cursor), view.patterns, state)
+            place = await self._beginnings.place(Start(cursor=start.cursor), view.patterns, state)
             if place.gap is None:
-                return await self._snapshots.at(view.patterns, place.after, self._integrity.renewals, state.first), None
+                return await self._snapshots.at(view.patterns, place.after, renewals, state), None
             gap = place.gap
-        found = await self._snapshots.newest(view.patterns, state.last, self._integrity.renewals, state.first)
-        if state.first <= found.upto and self.check(found.upto) == UNKNOWN:
-            # The client is given a cursor of this place.
-            await self._replay.checks.find(found.upto)
+        found = await self._snapshots.newest(view.patterns, state.last, renewals, state)
+        await self._find_checks(found.upto, self._shards(found.upto, state), state)
         return found, gap
 
-    def moved(self, position: int, epoch: str) -> Place | None:
-        """Where a reader that lags goes on in this life of the stream, and what it has lost for ever; None where it stands."""
+    def moved(self, position: Position, epoch: str) -> Place | None:
+        """Where a reader that lags goes on in this life of the streams, and what it has lost for ever; None where it stands."""
         integrity = self._integrity
-        if epoch == integrity.epoch and (position + 1 >= integrity.first or integrity.first <= 1):
+        ours = epoch == integrity.epoch
+        if ours and any(
+            begin.generation == position.generation and position.reaches(begin) for begin in integrity.begins
+        ):
             return None
-        state = StreamState(integrity.epoch, integrity.first, max(integrity.position, position), 0, 0)
-        return place_of(Cursor(epoch, position), state)
+        cursor = self.place_at(position) if ours else cursor_of(position, epoch)
+        return place_of(cursor, integrity.state(position))
 
     # What is stored
 
     async def last(self, patterns: tuple[str, ...], count: int) -> list[Record]:
         """Reads the newest events under some patterns, oldest first. Raises BrokerError."""
-        place = await self._ask(lambda: self._replay.place(Start(last=count), patterns), REQUEST_TIMEOUT)
+        place = await self._ask(lambda: self._beginnings.place(Start(last=count), patterns), REQUEST_TIMEOUT)
         found: list[Record] = []
         async with contextlib.aclosing(self.since(patterns, place.after)) as pages:
             async for records in pages:
@@ -210,8 +277,8 @@ class ReaderRecovery:
                     break
         return found[-count:]
 
-    async def since(self, patterns: tuple[str, ...], after: int) -> AsyncGenerator[list[Record]]:
-        """Reads what is stored under some patterns behind a sequence, page by page. Raises BrokerError."""
+    async def since(self, patterns: tuple[str, ...], after: Position) -> AsyncGenerator[list[Record]]:
+        """Reads what is stored under some patterns behind a position, page by page. Raises BrokerError."""
         more = True
         while more:
             at = after
@@ -222,32 +289,33 @@ class ReaderRecovery:
             yield stretch.records
             after, more = stretch.upto, stretch.more
 
-    def remembered(self, feed: Feed, position: int) -> Stretch | None:
+    def remembered(self, feed: Feed, position: Position) -> Stretch | None:
         """What comes next for a reader of the events received last; None where it must read from the store first.
 
         Where the stretch says that there is no more, the reader has had all that was received, and may go live at once.
         """
-        if not self._integrity.is_steady or position < max(self._recent.since, feed.since):
+        if not self._integrity.is_steady or not (position.reaches(self._recent.since) and position.reaches(feed.since)):
             return None
         # A feed's pending records come with the next flush and must not come twice: hand them out first.
         self._flush()
-        return self._recent.after(position, self._settings.mailbox_events, self._settings.mailbox_bytes)
+        limits = self._settings
+        return self._recent.after(position, limits.mailbox_events, limits.mailbox_bytes, self._integrity.live.trail)
 
-    async def stretch(self, feed: Feed, after: int) -> Stretch:
+    async def stretch(self, feed: Feed, after: Position) -> Stretch:
         """Reads the next matching records from the store. Raises BrokerError."""
         metrics.replays.inc()
         integrity = self._integrity
         # The stream is known to have come so far; without the feed's own mark a reader of a new pattern could stay
         # for ever below the place from which the pattern is received.
-        known = max(integrity.position, self._recent.since, feed.since)
+        known = integrity.position.joined(self._recent.since).joined(feed.since)
         renewals = integrity.renewals
         stretch = await self._ask(lambda: self._replay.stretch(feed.view.patterns, after, known))
         if stretch.records and renewals == integrity.renewals and integrity.is_steady:
             last = stretch.records[-1]
-            self._replay.checks.note(last.sequence, last.check)
+            self._replay.checks.note(last.sequence, last.check, last.shard)
         return stretch
 
-    async def page(self, feed: Feed, after: int, stretch: Stretch) -> Batch | None:
+    async def page(self, feed: Feed, after: Position, stretch: Stretch) -> Batch | None:
         """What a view shows of a stretch, as one batch that all its readers share; None where that is nothing.
 
         Raises BrokerError where the filter cannot be evaluated.
@@ -263,7 +331,7 @@ class ReaderRecovery:
                 feed.keep(key, self._page_of(records))
             return feed.pages[key]
 
-    def page_now(self, feed: Feed, after: int, stretch: Stretch) -> Batch | Unsettled | None:
+    def page_now(self, feed: Feed, after: Position, stretch: Stretch) -> Batch | Unsettled | None:
         """The same without waiting; UNSETTLED where the filter is over its budget."""
         key = (after, stretch.upto)
         if key not in feed.pages:
@@ -278,3 +346,8 @@ class ReaderRecovery:
 
     async def _ask(self, question: Callable[[], Awaitable[T]], timeout: float | None = None) -> T:
         return await self._integrity.ask(question, self._settings.store_patience if timeout is None else timeout)
+
+
+def _all_before(position: Position) -> Gap:
+    """What a client may have missed of which it is not known what it has read."""
+    return Gap(Position(position.generation, (0,) * len(position.sequences)), position, reset=True)

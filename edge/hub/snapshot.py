@@ -5,7 +5,10 @@ from __future__ import annotations
 from edge.hub.recovery import FoundSnapshot
 from edge.settings import SessionSettings
 from edge.view import View
+from router.cursor import Shown
+from router.position import Position, lacking
 from router.record import Record
+from router.snapshots import snapshot_order
 
 
 class SnapshotPages:
@@ -32,20 +35,24 @@ class SnapshotPages:
         return self._found.said
 
     @property
-    def upto(self) -> int:
-        """The sequence that it is of: all that comes after it is read when the snapshot was."""
+    def upto(self) -> Position:
+        """The position that it is of: all that comes after it is read when the snapshot was."""
         return self._found.upto
 
     @property
-    def before(self) -> int:
-        """The sequence behind which nothing of it was left out: a client that comes back there misses none."""
-        records = self._found.records
-        return records[0].sequence - 1 if records else self._found.upto
+    def before(self) -> Position:
+        """The position behind which nothing of it was left out: a client that comes back there misses none."""
+        before, shard = self._found.upto, None
+        for record in self._found.records:
+            if record.shard != shard:
+                shard = record.shard
+                before = before.met(lacking(shard, record.sequence - 1))
+        return before
 
     @property
-    def shown(self) -> int:
-        """The sequence up to which its records were handed out."""
-        return self._found.records[self._next - 1].sequence if self._next else 0
+    def shown(self) -> Shown:
+        """Up to where its records were handed out."""
+        return snapshot_order(self._found.records[self._next - 1]) if self._next else (0, 0, 0)
 
     @property
     def done(self) -> bool:

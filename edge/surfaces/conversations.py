@@ -70,7 +70,8 @@ async def read_conversation(request: HTTPConnection, turns: Sequence[RunLife]) -
     folds = [_Fold(life, given.get(life.incarnation or "", ())) for life in turns[first:]]
     if folds:
         at = 0
-        async for records in edge_of(request).hub.recovery.since(patterns_of("thread", thread), turns[first].begin):
+        recovery, patterns = edge_of(request).hub.recovery, patterns_of("thread", thread)
+        async for records in recovery.since(patterns, recovery.position_in(patterns[0], turns[first].begin)):
             for record in records:
                 while at + 1 < len(folds) and record.sequence > turns[first + at + 1].begin:
                     at += 1

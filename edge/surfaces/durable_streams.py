@@ -150,9 +150,8 @@ def _headers(offset: str, cache: str, *, up_to_date: bool = False, closed: bool 
 
 async def _served(request: Request, stream: DurableStream) -> Response | ASGIApp:
     """Answers a request for a stream. Raises Problem, BadInput or BrokerError."""
-    recovery = edge_of(request).hub.recovery
     if request.method == "HEAD":
-        offset = await recovery.find_cursor(stream.end) if stream.end else await _tail(request, stream)
+        offset = await _offset(request, stream, stream.end) if stream.end else await _tail(request, stream)
         headers = _headers(offset, _NEVER, closed=stream.end > 0)
         return Response(headers=headers, media_type="application/json")
     asked = read_asked(request)
@@ -161,13 +160,19 @@ async def _served(request: Request, stream: DurableStream) -> Response | ASGIApp
     if stream.end and (asked.now or (asked.place is not None and _is_behind(request, stream, asked.place))):
         # Behind the end there are offsets, too: a client may have been led there before it was known.
         place = max(stream.end, asked.place.sequence if asked.place is not None else 0)
-        return _over(asked, await recovery.find_cursor(place))
+        return _over(asked, await _offset(request, stream, place))
     if asked.live == SSE:
         return await _streamed(request, stream, asked)
     if asked.now and not asked.live:
         headers = _headers(await _tail(request, stream), _NEVER, up_to_date=True)
         return Response(b"[]", headers=headers, media_type="application/json")
     return await _polled(request, stream, asked)
+
+
+async def _offset(request: Request, stream: DurableStream, sequence: int) -> str:
+    """The offset of a place in the shard that holds the stream's events."""
+    recovery = edge_of(request).hub.recovery
+    return await recovery.find_cursor(recovery.position_in(stream.subjects[0], sequence))
 
 
 def _is_behind(request: Request, stream: DurableStream, place: Cursor) -> bool:
@@ -242,7 +247,7 @@ async def _polled(request: Request, stream: DurableStream, asked: Asked) -> Resp
     stats.offered(len(records))
     stats.written(len(records))
     closed = 0 < stream.end <= Cursor.parse(polled.next).sequence
-    offset = await edge.hub.recovery.find_cursor(stream.end) if closed else polled.next
+    offset = await _offset(request, stream, stream.end) if closed else polled.next
     if asked.live and not records and not polled.more:
         headers = _headers(offset, _NEVER, up_to_date=True, closed=closed)
         return Response(status_code=204, headers=_with_cursor(headers, asked, closed))

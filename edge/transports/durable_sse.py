@@ -16,6 +16,7 @@ from edge.disconnect import COMPLETED, MISSED, Disconnect
 from edge.hub.reader import LIVE, Reader
 from edge.transports.event_stream import chunk, one_line
 from edge.types import Batch, Encoder, Notice, State
+from router.position import Position
 from router.record import Record
 
 # Says of an event, in order, whether it belongs to the stream, and whether the stream is over behind it. One with state can be
@@ -63,7 +64,7 @@ class DurableEncoder:
 
     # In a write group
 
-    def shares(self, _position: int) -> bool:
+    def shares(self, _position: Position) -> bool:
         """Whether nothing waits that the others do not wait for."""
         return not self.over and self._owed is None
 
@@ -110,7 +111,8 @@ class DurableEncoder:
         body = b""
         if notice.control in (LIVE, "position"):
             self._owed = notice.body["cursor"]
-            over = 0 < self._end <= (self._reader.position if self._reader is not None else 0)
+            # Its events are all in one shard; which one is not known here.
+            over = 0 < self._end <= (min(self._reader.position.sequences) if self._reader is not None else 0)
             body = self._settle(up_to_date=True, closed=over)
             if over:
                 self._leave(COMPLETED)

@@ -17,6 +17,7 @@ from edge.transports.folding_encoders import (
 )
 from edge.transports.frames import TEXT, deflated, frame
 from edge.types import Batch, Encoder, Notice, ReadRequest
+from router.position import Position
 from router.record import Record
 
 
@@ -31,7 +32,7 @@ class BatchEncoder:
     def __init__(self, dialect: SharedDialect) -> None:
         self.dialect = dialect
 
-    def shares(self, _position: int) -> bool:
+    def shares(self, _position: Position) -> bool:
         """It belongs to nobody."""
         return True
 

@@ -10,6 +10,7 @@ from edge.dialects.folding import Folding, Taken
 from edge.transports.event_stream import chunk, sse_event, sse_notice
 from edge.transports.frames import TEXT, deflated, frame
 from edge.types import Batch, Encoder, Notice
+from router.position import Position
 
 
 def _text_taken(taken: Taken, _cursor: str) -> bytes:
@@ -52,9 +53,10 @@ class FoldingEncoder:
         """Whether the conversation is over behind what was encoded last."""
         return self._folding.over
 
-    def shares(self, position: int) -> bool:
+    def shares(self, position: Position) -> bool:
         """Whether others can read along with its reader, which is at this position."""
-        return self._folding.shares(position)
+        # Its events are all in one shard; which one is not known here.
+        return self._folding.shares(min(position.sequences))
 
     def agrees(self, other: Encoder) -> bool:
         """Whether both are of one form, and their folds agree."""

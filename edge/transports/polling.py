@@ -16,13 +16,16 @@ from edge.hub.hub import Hub
 from edge.hub.reader import Reader, open_reader
 from edge.sessions.spec import UNSTORED
 from edge.stats import Stats
-from edge.transports.since import PollHistory, with_places
+from edge.transports.since import PollHistory, place_of_time, with_places
 from edge.types import Batch, Notice, ReadRequest
 from edge.view import FULL, Pace
 from router.codec import rfc3339, to_json
 from router.cursor import FOREIGN, Cursor, Start, marked, rest_of_snapshot
+from router.live_subscription import NOWHERE
+from router.place import Gap, Place
+from router.position import Position
 from router.record import Record
-from router.replay import Gap, Place
+from router.snapshots import snapshot_order
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -96,7 +99,7 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
         # A client without a cursor comes back to the same place, and must not scan the same events for ever.
         hub.idle.note(reading.view, place.after, scan.upto)
     waited = not (_new(scan.records, had) or scan.more) and asked.wait > 0
-    if waited and await _something_new(reader, Start(cursor=Cursor(epoch, scan.upto)), asked.wait):
+    if waited and await _something_new(reader, Start(cursor=hub.recovery.place_at(scan.upto, epoch)), asked.wait):
         # Read from the store and not taken as it was received: `next` leads past all of it, so nothing before it may have been missed.
         scan = await _scan(hub, reading, reader, after if scan.records else scan.upto, most, had)
     if (early := _early(asked, most, scan, had, begun)) > 0:
@@ -104,15 +107,15 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
         scan = await _scan(hub, reading, reader, after, most, had)
     if hub.integrity.incarnation != incarnation:
         # The stream was recreated meanwhile, or an older state of it restored; clients that come from before are told of a gap.
-        anew = replace(asked, start=Start(cursor=Cursor(FOREIGN, scan.upto)), wait=0.0)
+        anew = replace(asked, start=Start(cursor=Cursor(FOREIGN, 0)), wait=0.0)
         return await _collect(hub, reading, anew, reader, answers)
     taken, shown = _fitting(scan.records, asked, had)
     cut = taken < len(scan.records)
-    upto = scan.records[taken - 1].sequence if cut else scan.upto
+    upto = scan.records[taken - 1].position if cut else scan.upto
     if not asked.by_cursor and (new := _new(shown, had)):
-        await answers.note(reading.session_id, epoch, had, new[-1].sequence)
+        await answers.note(reading.session_id, epoch, had, new[-1].position)
     following = (
-        shown[-1].cursor(epoch) if shown and shown[-1].sequence == upto else await hub.recovery.find_cursor(upto)
+        shown[-1].cursor(epoch) if shown and shown[-1].position == upto else await hub.recovery.find_cursor(upto)
     )
     superseded = taken - len(shown)
     return Polled(shown, following, cut or scan.more, place.gap, waited, not asked.by_cursor, superseded=superseded)
@@ -123,31 +126,31 @@ async def _collect_snapshot(hub: Hub, reading: ReadRequest, asked: Poll) -> Poll
     start = asked.start
     found = await hub.recovery.snapshot(start, reading.view)
     # Of each key it has one event already.
-    _, shown = _fitting(found.records, replace(asked, pace=FULL), 0)
+    _, shown = _fitting(found.records, replace(asked, pace=FULL), NOWHERE)
     following = await hub.recovery.find_cursor(found.upto)
     if cut := len(shown) < len(found.records):
-        following = rest_of_snapshot(following, shown[-1].sequence)
+        following = rest_of_snapshot(following, snapshot_order(shown[-1]))
     return Polled(shown, following, cut, found.gap, False, not asked.by_cursor, found.said)
 
 
-def _new(records: list[Record], had: int) -> list[Record]:
+def _new(records: list[Record], had: Position) -> list[Record]:
     """Those that the client has not had."""
-    return [record for record in records if record.sequence > had]
+    return [record for record in records if not had.covers(record)]
 
 
-def _early(asked: Poll, most: int, scan: _Scan, had: int, begun: float) -> float:
+def _early(asked: Poll, most: int, scan: _Scan, had: Position, begun: float) -> float:
     """The seconds until a poll with a rate may be answered: what comes until then goes with what there is."""
     if not asked.pace.max_rate or scan.more or not (new := _new(scan.records, had)) or len(new) > most:
         return 0.0
     return begun + min(1 / asked.pace.max_rate, asked.wait, MAX_EARLY) - time.monotonic()
 
 
-def _fitting(records: list[Record], asked: Poll, had: int) -> tuple[int, list[Record]]:
+def _fitting(records: list[Record], asked: Poll, had: Position) -> tuple[int, list[Record]]:
     """As many as an answer may hold, and at least one that is new: how many are taken, and what is shown of them."""
     if not asked.pace.conflate:
         size = count = 0
         for place, record in enumerate(records):
-            if record.sequence <= had:
+            if had.covers(record):
                 continue
             size += len(record.payload)
             count += 1
@@ -170,14 +173,14 @@ def _fit(records: list[Record], limit: int) -> bool:
 
 
 class _Scan(NamedTuple):
-    """Matching records, the sequence up to which there are no others, and whether the store holds more behind it."""
+    """Matching records, the position up to which there are no others, and whether the store holds more behind it."""
 
     records: list[Record]
-    upto: int
+    upto: Position
     more: bool
 
 
-async def _scan(hub: Hub, reading: ReadRequest, reader: Reader, after: int, limit: int, had: int) -> _Scan:
+async def _scan(hub: Hub, reading: ReadRequest, reader: Reader, after: Position, limit: int, had: Position) -> _Scan:
     """Reads more than an answer holds where there is so much, and no more than one request may scan.
 
     What the client has had, up to `had`, counts for neither.
@@ -190,10 +193,10 @@ async def _scan(hub: Hub, reading: ReadRequest, reader: Reader, after: int, limi
         records += found
         count += len(_new(found, had))
         size += sum(len(record.payload) for record in _new(found, had))
-        if stretch.upto > had:
+        if had.behind(stretch.upto):
             scanned += len(stretch.records)
             scanned_bytes += sum(len(record.payload) for record in stretch.records)
-        after = max(after, stretch.upto)
+        after = after.joined(stretch.upto)
         if not stretch.more or count > limit or size > MAX_BYTES:
             return _Scan(records, after, stretch.more)
         if scanned >= hub.settings.scan_events or scanned_bytes >= hub.settings.scan_bytes:
@@ -251,6 +254,8 @@ def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
             "reset": polled.gap.reset,
         }
     if polled.records and (last := polled.records[-1].event) is not None:
-        moment, sequence = rfc3339(last.time), polled.records[-1].sequence
-        rest["last_timestamp"] = marked(moment, hub.epoch, sequence) if polled.places else moment
+        moment = rfc3339(last.time)
+        rest["last_timestamp"] = (
+            marked(moment, *place_of_time(polled.records[-1], hub.epoch)) if polled.places else moment
+        )
     return b'{"events":[' + b",".join(made) + b"]," + to_json(rest)[1:]

@@ -13,15 +13,17 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 
 import msgspec
 
 from edge.hub.hub import Hub
 from edge.hub.reader import Reader
 from router.codec import rfc3339
-from router.cursor import Start, marked
+from router.cursor import FOREIGN, Start, marked
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
+from router.position import Position, lacking
 from router.record import Record
 
 log = logging.getLogger(__name__)
@@ -42,15 +44,20 @@ _NAMES = (b'"timestamp":"', b'"time":"')
 class Again:
     """Where a client that printed a time anew goes on: it has had everything up to `had`, and maybe no more than `after`."""
 
-    after: int
-    had: int
+    after: Position
+    had: Position
+
+
+# The sequences of a position, by the index of the shard; of generation 0 the one as it is.
+_Sequences = int | tuple[int, ...]
 
 
 class _Answer(msgspec.Struct, array_like=True, frozen=True):
-    """The stretch of the stream whose events an answer had for the first time."""
+    """The stretch of the streams whose events an answer had for the first time."""
 
-    after: int
-    upto: int
+    after: _Sequences
+    upto: _Sequences
+    generation: int = 0
 
 
 class _Answers(msgspec.Struct, array_like=True):
@@ -68,11 +75,11 @@ class PollHistory:
         self._bucket = bucket
         self._known: OrderedDict[str, _Answers] = OrderedDict()
 
-    async def note(self, session_id: str, epoch: str, after: int, upto: int) -> None:
-        """Notes that an answer had the events behind one sequence up to another. A store that is away is passed over."""
+    async def note(self, session_id: str, epoch: str, after: Position, upto: Position) -> None:
+        """Notes that an answer had the events behind one position up to another. A store that is away is passed over."""
         kept = self._known.get(session_id)
         answers = kept.answers if kept is not None and kept.epoch == epoch else []
-        found = _Answers(epoch, time.time(), [*answers, _Answer(after, upto)][-KEPT:])
+        found = _Answers(epoch, time.time(), [*answers, _answer(after, upto)][-KEPT:])
         self._know(session_id, found)
         try:
             await self._bucket.put(f"{KEYS}.{session_id}", msgspec.json.encode(found), KEEP)
@@ -86,14 +93,21 @@ class PollHistory:
         """
         assert start.since is not None
         wanted = (start.since - _EPOCH) // timedelta(microseconds=1)
-        places = [
-            record.sequence
+        found = [
+            record
             for answer in await self._answers(session_id, hub.epoch)
             for record in await self._records(hub, reader, answer)
             if record.event is not None and abs(record.event.time // 1000 - wanted) <= start.exactness
         ]
         # Several events may say that time, and which one the client means is not known: it had maybe none but the first.
-        return Again(min(places) - 1, max(places)) if places else None
+        if not found:
+            return None
+        generation = found[-1].shard.generation
+        found = [record for record in found if record.shard.generation == generation]
+        had = reduce(Position.joined, [record.position for record in found])
+        return Again(
+            reduce(Position.met, [lacking(record.shard, record.sequence - 1) for record in found]).met(had), had
+        )
 
     async def _answers(self, session_id: str, epoch: str) -> list[_Answer]:
         kept = self._known.get(session_id)
@@ -115,18 +129,35 @@ class PollHistory:
     async def _records(hub: Hub, reader: Reader, answer: _Answer) -> list[Record]:
         """The events that an answer had, read again."""
         records: list[Record] = []
-        after = answer.after
-        while after < answer.upto:
+        after, upto = _position(answer.after, answer), _position(answer.upto, answer)
+        while after.behind(upto):
             stretch = await hub.recovery.stretch(reader.feed, after)
             records += [
                 record
                 for record in await hub.filtering.select(reader.feed.view, stretch.records)
-                if record.sequence <= answer.upto
+                if upto.covers(record)
             ]
-            if not stretch.more or stretch.upto <= after:
+            if not stretch.more or after.reaches(stretch.upto):
                 break
             after = stretch.upto
         return records
+
+
+def _answer(after: Position, upto: Position) -> _Answer:
+    after = after if after.generation == upto.generation else Position(upto.generation, (0,) * len(upto.sequences))
+    if not upto.generation:
+        return _Answer(after.sequences[0], upto.sequences[0])
+    return _Answer(after.sequences, upto.sequences, upto.generation)
+
+
+def _position(sequences: _Sequences, answer: _Answer) -> Position:
+    return Position(answer.generation, (sequences,) if isinstance(sequences, int) else sequences)
+
+
+def place_of_time(record: Record, epoch: str) -> tuple[str, int]:
+    """The place that is printed into an event's time: the epoch of its shard, and its sequence there."""
+    epochs = epoch.split("~")
+    return epochs[record.shard.index] if record.shard.index < len(epochs) else FOREIGN, record.sequence
 
 
 def with_places(made: bytes, record: Record, epoch: str) -> bytes:
@@ -141,7 +172,7 @@ def with_places(made: bytes, record: Record, epoch: str) -> bytes:
             return b'%b%b%b"%b' % (
                 made[:at],
                 name,
-                marked(moment, epoch, record.sequence).encode(),
+                marked(moment, *place_of_time(record, epoch)).encode(),
                 made[at + len(plain) :],
             )
     return made

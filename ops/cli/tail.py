@@ -22,14 +22,19 @@ from ops.process.logs import configure_quiet
 from ops.settings import Mistakes, Settings
 from ops.terminal import Paint, safe
 from ops.values import seconds
+from router.beginning import Beginnings
 from router.broker import Broker
 from router.codec import to_json
-from router.cursor import Cursor, Start, parse_start
+from router.cursor import Cursor, Start, VectorCursor, parse_start
 from router.errors import BadInput, BrokerError
 from router.event import Event
-from router.live import Live, Loss
+from router.events_state import EventsState
+from router.live import Live
+from router.live_subscription import Loss
+from router.place import Gap, cursor_of, foreign, place_of
+from router.position import Position
 from router.record import Record
-from router.replay import Gap, Replay
+from router.replay import Replay
 from router.subject import check_pattern, distinct
 
 if TYPE_CHECKING:
@@ -70,7 +75,8 @@ class Tail:
         self._broker = broker
         self._patterns = patterns
         self._replay = Replay(broker)
-        self._live = Live(broker, self._heard, self._broken)
+        self._beginnings = Beginnings(broker, self._replay)
+        self._live = Live(broker, self._heard, self._broken, self._replay.checks)
         self._buffer: deque[Record] = deque()
         self._something = asyncio.Event()
         self._lost = False
@@ -95,11 +101,12 @@ class Tail:
     async def follow(self, start: Start, follow: bool = True) -> AsyncGenerator[Record | Gap, None]:
         """Yields events in stream order, and gaps where some are gone for ever. Raises BrokerError at the start only."""
         await self._live.want(self._patterns)
-        state = await self._broker.state()
+        state = await self._broker.events_state()
         self.epoch = state.epoch
-        place = await self._replay.place(start, self._patterns, state)
+        self._replay.layout = state.layout
+        place = await self._beginnings.place(start, self._patterns, state)
         at, known = place.after, state.last
-        self._live.restart(known)
+        self._live.restart(known, state.layout)
         while True:
             more = True
             while more:
@@ -113,14 +120,14 @@ class Tail:
                 for record in stretch.records:
                     self._last = record
                     yield record
-                at, more = max(at, stretch.upto), stretch.more
+                at, more = at.joined(stretch.upto), stretch.more
             if not follow:
                 return
             while not self._lost:
                 while self._buffer:
                     record = self._buffer.popleft()
-                    if record.sequence > at:
-                        at = record.sequence
+                    if not at.covers(record):
+                        at = at.after(record)
                         self._last = record
                         yield record
                 if not self._lost:
@@ -130,7 +137,7 @@ class Tail:
             if gap:
                 yield gap
 
-    async def _recover(self, at: int) -> tuple[Gap | None, int, int]:
+    async def _recover(self, at: Position) -> tuple[Gap | None, Position, Position]:
         """Waits for NATS and finds out where the stream is now; tells of a stream that begins after our place."""
         while True:
             self._lost = False
@@ -138,24 +145,29 @@ class Tail:
             try:
                 async with asyncio.timeout(5):
                     await self._broker.connection.up.wait()
-                state = await self._broker.state()
+                state = await self._broker.events_state()
                 self._replay.forget()
-                last = self._last
-                seen = None if last is None else Cursor(self.epoch, last.sequence, last.check)
-                rolled_back = at > state.last or (seen is not None and not await self._replay.fits(seen, state))
+                place = place_of(await self._cursor(at, state), state)
             except (BrokerError, TimeoutError):
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if self._lost:
                 continue
-            self._live.restart(state.last)
-            reset = rolled_back or state.epoch != self.epoch
-            if reset:
+            self.epoch, self._replay.layout = state.epoch, state.layout
+            self._live.restart(state.last, state.layout)
+            if place.gap is not None and place.gap.reset:
                 self._last = None
-                self.epoch, at = state.epoch, 0
-            if at < state.first - 1:
-                return Gap(at + 1, state.first - 1, reset), state.first - 1, state.last
-            return (Gap(0, 0, True) if reset else None), at, state.last
+            return place.gap, place.after, state.last
+
+    async def _cursor(self, at: Position, state: EventsState) -> Cursor | VectorCursor:
+        """Where it stands, foreign where the streams hold something else there by now. Raises BrokerError."""
+        generation, last = self._replay.layout.generation(at.generation), self._last
+        cursor = cursor_of(at, "" if generation is None else generation.epoch)
+        if last is None or generation is None:
+            return cursor
+        seen = Cursor(generation.shards[last.shard.index].epoch, last.sequence, last.check)
+        fits = last.shard.generation != at.generation or await self._beginnings.fits(seen, state)
+        return cursor if fits else foreign(cursor)
 
 
 def run_tail(settings: Settings, request: TailRequest) -> int:
@@ -208,7 +220,7 @@ async def _print(
                     whole = (
                         "the stream was made anew"
                         if record.reset
-                        else f"{record.first} to {record.last} are no longer kept"
+                        else f"{_sequences(record.first)} to {_sequences(record.last)} are no longer kept"
                     )
                     print(f"callboard: events are missing: {whole}", file=sys.stderr)
                     continue
@@ -220,6 +232,10 @@ async def _print(
                     left -= 1
                     if left == 0:
                         return
+
+
+def _sequences(position: Position) -> str:
+    return "~".join(map(str, position.sequences))
 
 
 def _json(record: Record, epoch: str) -> str:

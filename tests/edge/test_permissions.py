@@ -10,7 +10,7 @@ import pytest
 from router.broker import Broker
 from router.errors import Timeout
 from router.event import Event
-from router.live import listen
+from router.live_copy import listen
 from router.nats.connection import Connection
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings

@@ -11,7 +11,7 @@ from router import provisioning
 from router.broker import Broker
 from router.errors import Conflict, EmbeddedError, NoResponders, Refused, Timeout, Unreachable, Unsuitable
 from router.event import Event
-from router.live import listen
+from router.live_copy import listen
 from router.nats.connection import Connection
 from router.nats.counters import REFUSED, figures
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port

@@ -28,6 +28,7 @@ from edge.view import FULL, Pace
 from router import tracing
 from router.cursor import Start
 from router.errors import BrokerError
+from router.position import Position
 
 log = logging.getLogger(__name__)
 
@@ -74,26 +75,26 @@ class FastReader(Reader, asyncio.Protocol):
         self.socket: socket.socket | None = None
 
     @property
-    def position(self) -> int:
-        """The sequence up to which all has been written, or was not for this reader."""
+    def position(self) -> Position:
+        """Up to where all has been written, or was not for this reader."""
         return self._own_position if self._group is None else self._group.position
 
     @position.setter
-    def position(self, sequence: int) -> None:
+    def position(self, position: Position) -> None:
         # Of a group: what holds for one that has nothing left to write holds for all.
         if self._group is None:
-            self._own_position = sequence
+            self._own_position = position
         else:
-            self._group.position = sequence
+            self._group.position = position
 
     @property
-    def reported(self) -> int:
-        """The sequence of the cursor that the client was sent last."""
-        return self._own_reported if self._group is None else max(self._own_reported, self._group.reported)
+    def reported(self) -> Position:
+        """The position whose cursor the client was sent last."""
+        return self._own_reported if self._group is None else self._own_reported.joined(self._group.reported)
 
     @reported.setter
-    def reported(self, sequence: int) -> None:
-        self._own_reported = sequence
+    def reported(self, position: Position) -> None:
+        self._own_reported = position
 
     # In a write group and out of it.
 
@@ -105,7 +106,7 @@ class FastReader(Reader, asyncio.Protocol):
             and self.socket is not None
             and not (self._paused or self.feed.pending or self._pace.max_rate)
             # A client that comes from a process that is ahead of this one waits until this one has come so far.
-            and self.position <= self._hub.position
+            and self._hub.position.reaches(self.position)
             and self.encoder.shares(self.position)
             and (group := self.feed.live.group(self.encoder, self.meter)) is not None
         ):
@@ -231,7 +232,7 @@ class FastReader(Reader, asyncio.Protocol):
                 return
             # Nothing waits and the reader is live: all that was received so far has been written or was not for it.
             if not self._mailbox:
-                self.position = max(self.position, self._hub.position)
+                self.position = self.position.joined(self._hub.position)
         control = "heartbeat" if self.position == self.reported else "position"
         self.reported = self.position
         encoder = self.encoder if self._group is None else self._group.encoder

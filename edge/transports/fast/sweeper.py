@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from edge.hub.meter import Meter
 from edge.settings import FastPathSettings
 from edge.types import Encoder, Notice
+from router.position import Position
 
 # How often deadlines are looked at; they are seconds long.
 LOOK_SECONDS = 0.5
@@ -29,8 +30,8 @@ class Swept(Protocol):
         """How many bytes wait in its socket's buffer."""
 
     @property
-    def position(self) -> int:
-        """The sequence up to which all has been written, or was not for it."""
+    def position(self) -> Position:
+        """Up to where all has been written, or was not for it."""
 
     def overdue(self, before: int) -> int | None:
         """Called when its deadline is over; returns how much still waits to be written, or None where it has ended."""
@@ -53,7 +54,7 @@ class Sweeper:
         self._group: asyncio.TaskGroup | None = None
         # The few that have a deadline: when, after how long, and how much was waiting to be written at the last look.
         self._deadlines: dict[Swept, tuple[float, float, int]] = {}
-        self._heartbeat: tuple[tuple[Encoder, str, int, int], bytes] | None = None
+        self._heartbeat: tuple[tuple[Encoder, str, Position, int], bytes] | None = None
         # Of the connections that are opened just now, by what is said to them.
         self._ready: dict[tuple[object, ...], bytes] = {}
         self._ready_at = 0

@@ -17,6 +17,7 @@ from edge.webhooks.fanout.retention import Retention
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.queue.job import Job
 from router.errors import BrokerError
+from router.layout import ORIGINAL
 from router.replay import Replay
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class Backfill:
         """Stores the next jobs of one session; says whether it may go on at once."""
         session = member.session
         try:
-            stretch = await self._replay.stretch(session.view.patterns, member.after, self._progress.matched)
+            stretch = await self._replay.of_shard(ORIGINAL, session.view.patterns, member.after, self._progress.matched)
             shown = await self._filtering.select(session.view, stretch.records)
             # What ran out of retention while it was read is missing in it.
             if await self._retention.skip_lost(member):

@@ -14,9 +14,11 @@ from edge.sessions.registry import Registry
 from edge.webhooks.fanout.marks import MARKS, Mark, read_mark
 from edge.webhooks.fanout.members import Members
 from edge.webhooks.fanout.progress import FanoutProgress
+from router.beginning import Beginnings
 from router.broker import Broker, StreamState
 from router.cursor import UNKNOWN, Cursor, parse_time
 from router.errors import BrokerError, Conflict
+from router.events_state import of_stream
 from router.nats.bucket import Bucket, Entry
 from router.replay import Replay
 from router.stored import decoder
@@ -57,6 +59,7 @@ class Checkpoint:
         self._broker = broker
         self._bucket = bucket
         self._replay = replay
+        self._beginnings = Beginnings(broker, replay)
         self._registry = registry
         self._progress = progress
         self._members = members
@@ -127,8 +130,8 @@ class Checkpoint:
         progress.newest = 0, UNKNOWN
         if kept is None or kept.epoch != state.epoch:
             return
-        if kept.sequence <= state.last and await self._replay.fits(
-            Cursor(kept.epoch, kept.sequence, kept.check), state
+        if kept.sequence <= state.last and await self._beginnings.fits(
+            Cursor(kept.epoch, kept.sequence, kept.check), of_stream(state)
         ):
             progress.newest = kept.sequence, kept.check
             return
@@ -136,7 +139,7 @@ class Checkpoint:
         for session in list(self._registry.sessions.values()):
             start = session.start
             known = start.epoch == state.epoch and start.check != UNKNOWN and start.sequence <= state.last
-            if not known or not await self._replay.fits(start, state):
+            if not known or not await self._beginnings.fits(start, of_stream(state)):
                 progress.unfit.add(session.id)
         log.error(
             "an older state of the event stream was restored; the fan-out goes back and may post some events twice",

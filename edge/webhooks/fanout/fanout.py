@@ -38,10 +38,12 @@ from edge.webhooks.fanout.retention import Retention
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.fanout.source import EventSource, Subscribe
 from edge.webhooks.queue.room import Room
+from router.beginning import Beginnings
 from router.broker import Broker
 from router.cluster.role import LeadershipLost, Role
 from router.cursor import Cursor
 from router.errors import BrokerError, Conflict
+from router.events_state import of_stream
 from router.nats.bucket import Bucket
 from router.nats.publisher import Publisher
 from router.record import Record
@@ -90,6 +92,7 @@ class Fanout:
         self._registry = registry
         self._stats = stats
         self._replay = Replay(broker, undecodable)
+        self._beginnings = Beginnings(broker, self._replay)
         bucket = Bucket(broker.connection, LEASES)
         self._role = Role(bucket, ROLE, holder, settings.role)
         self._wake = asyncio.Event()
@@ -230,7 +233,7 @@ class Fanout:
             continued = (
                 state.epoch == progress.epoch
                 and state.last >= progress.matched
-                and await self._replay.fits(Cursor(progress.epoch, *progress.newest), state)
+                and await self._beginnings.fits(Cursor(progress.epoch, *progress.newest), of_stream(state))
             )
         except BrokerError:
             return False

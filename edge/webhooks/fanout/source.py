@@ -11,7 +11,7 @@ from typing import Protocol
 from edge.webhooks.fanout.progress import FanoutProgress
 from router.broker import Broker
 from router.errors import BrokerError
-from router.live import listen
+from router.live_copy import listen
 from router.record import Record
 
 log = logging.getLogger(__name__)

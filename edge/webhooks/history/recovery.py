@@ -24,10 +24,13 @@ from edge.webhooks.history.attempts import Attempts
 from edge.webhooks.history.recovery_job import Kind, Recovery, RecoverySettings, text_of
 from edge.webhooks.history.recovery_run import RecoveryRun
 from edge.webhooks.history.redelivery import Redelivery
+from router.beginning import Beginnings
 from router.broker import Broker
 from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, Start
+from router.events_state import of_stream
+from router.layout import ORIGINAL
 from router.nats.bucket import WriteGuard
 
 ROLE = "role.recoveries"
@@ -126,8 +129,9 @@ class Recoveries:
         """Creates a replay of a range of past events, as far as it is kept. Raises Problem or BrokerError."""
         state = await self.broker.state()
         patterns, replay = session.view.patterns, self._redelivery.replay
-        first = (await replay.place(start, patterns, state)).after
-        last = state.last if end is None else (await replay.place(end, patterns, state)).after
+        places, events = Beginnings(self.broker, replay), of_stream(state)
+        first = (await places.place(start, patterns, events)).after.of(ORIGINAL)
+        last = state.last if end is None else (await places.place(end, patterns, events)).after.of(ORIGINAL)
         return await self._start(
             session,
             "replay",

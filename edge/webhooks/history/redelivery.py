@@ -9,6 +9,7 @@ from edge.webhooks.queue.job import ABOUT_ENDPOINTS, Job
 from edge.webhooks.queue.redriven import RedrivenDeadLetters
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
+from router.layout import ORIGINAL
 from router.record import Record
 from router.replay import Replay
 
@@ -59,7 +60,7 @@ class Redelivery:
 
     async def stretch(self, session: Session, after: int, upto: int) -> tuple[list[Record], int]:
         """Events that a session shows behind a place, and how far that reaches. Raises BrokerError."""
-        stretch = await self.replay.stretch(session.view.patterns, after, upto)
+        stretch = await self.replay.of_shard(ORIGINAL, session.view.patterns, after, upto)
         shown = [
             record
             for record in await self._filtering.select(session.view, stretch.records)

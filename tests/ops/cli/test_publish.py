@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from router.broker import Broker
-from router.live import listen
+from router.live_copy import listen
 from tests.ops.command import callboard, environment
 from tests.waiting import PATIENCE
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from router.broker import Broker
 from router.errors import BadCredentials, Unreachable
 from router.event import Event
-from router.live import listen
+from router.live_copy import listen
 from router.nats.credentials import Nkey
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
