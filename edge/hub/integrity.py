@@ -101,6 +101,7 @@ class Integrity:
         self._losses = 0
         broker.connection.on_loss(self._lost)
         broker.connection.on_reconnect(self._suspected.set)
+        broker.on_layout(self._elsewhere)
 
     @property
     def position(self) -> Position:

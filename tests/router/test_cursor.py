@@ -19,8 +19,10 @@ from router.cursor import (
     rest_of_snapshot,
 )
 from router.errors import BadCursor
+from router.events_state import of_stream
+from router.place import Gap, place_of
+from router.position import of_one
 from router.record import Record
-from router.replay import Gap, place_of
 
 SEQUENCES = st.integers(min_value=0, max_value=2**48 - 1)
 CHECKS = st.integers(min_value=0, max_value=2**32 - 1)
@@ -129,22 +131,23 @@ def test_two_lives_of_a_stream_have_two_epochs() -> None:
 
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 150))
 def test_a_cursor_leads_on_or_to_a_gap_that_says_what_is_lost(first: int, length: int, sequence: int) -> None:
-    state = StreamState("e" * 8, first, first + length, length, 0)
+    state = of_stream(StreamState("e" * 8, first, first + length, length, 0))
 
     place = place_of(Cursor("e" * 8, sequence), state)
 
-    if sequence > state.last:
-        assert place == (max(first - 1, 0), Gap(0, max(first - 1, 0), reset=True))
+    begin = of_one(max(first - 1, 0))
+    if sequence > first + length:
+        assert place == (begin, Gap(of_one(0), begin, reset=True))
     elif sequence < first - 1:
-        assert place == (first - 1, Gap(sequence + 1, first - 1, reset=False))
+        assert place == (begin, Gap(of_one(sequence + 1), begin, reset=False))
     else:
-        assert place == (sequence, None)
+        assert place == (of_one(sequence), None)
 
 
 def test_a_foreign_cursor_begins_anew_and_says_so() -> None:
-    place = place_of(Cursor("aaaaaaaa", 7), StreamState("bbbbbbbb", 3, 9, 7, 0))
+    place = place_of(Cursor("aaaaaaaa", 7), of_stream(StreamState("bbbbbbbb", 3, 9, 7, 0)))
 
-    assert place.after == 2
+    assert place.after == of_one(2)
     assert place.gap is not None and place.gap.reset
 
 
@@ -194,10 +197,10 @@ def test_a_snapshot_is_a_place_to_begin_and_may_be_gone_on_with() -> None:
     assert begin is not None and begin.snapshot and begin.cursor is None
     place = str(Cursor("0badcafe", 42, 7))
 
-    rest = parse_start(rest_of_snapshot(place, 17))
+    rest = parse_start(rest_of_snapshot(place, (0, 0, 17)))
 
     assert rest is not None
-    assert (rest.snapshot, str(rest.cursor), rest.shown) == (True, place, 17)
+    assert (rest.snapshot, str(rest.cursor), rest.shown) == (True, place, (0, 0, 17))
     for wrong in ("snapshot-", "snapshot-11", f"snapshot-{place}", "snapshot-000000000011-x"):
         with pytest.raises(BadCursor):
             parse_start(wrong)

@@ -11,6 +11,7 @@ from router import keyed_past
 from router.broker import Broker, Page
 from router.event import Event
 from router.keyed_past import KeyedPast, ReadBudget, is_keyed, is_named_by_key
+from router.layout import Shard
 from router.record import Record
 
 
@@ -42,6 +43,9 @@ class CountingBroker:
     async def read(self, pattern: str, after: int, upto: int = 0) -> Page:
         self.after.append(after)
         return await self._broker.read(pattern, after, upto=upto)
+
+    def shard(self, _shard: Shard) -> CountingBroker:
+        return self
 
     async def latest(self, patterns: list[str], upto: int) -> list[Record]:
         return await self._broker.latest(patterns, upto)

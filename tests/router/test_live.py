@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router import live, subject
-from router.broker import Broker
+from router.broker import Broker, StreamState
+from router.events_state import EventsState, of_stream
+from router.layout import Shard
 from router.live import Live
+from router.position import Position, of_one
 from router.record import Record
 from router.subject import LIVE, distinct, matches
 
@@ -50,9 +53,12 @@ class SlowBroker:
         await asyncio.sleep(0)
         return Subscription(self, pattern)
 
-    async def state(self) -> Any:
+    async def events_state(self) -> EventsState:
         await asyncio.sleep(0)
         self.last += 1
+        return of_stream(StreamState("0badcafe", 1, self.last, 0, 0))
+
+    def shard(self, _shard: Shard) -> SlowBroker:
         return self
 
     async def count(self, pattern: str, after: int) -> int:
@@ -60,7 +66,7 @@ class SlowBroker:
         return 0
 
 
-async def nowhere(pattern: str, after: int, upto: int) -> int | None:
+async def nowhere(pattern: str, after: Position, upto: Position) -> Position | None:
     return None
 
 
@@ -91,7 +97,7 @@ def test_what_is_subscribed_covers_every_reader_and_ends_as_the_widest_of_what_i
             since = hearing.want_now(patterns) if before % 2 else None
             if since is None:
                 since = await hearing.want(patterns)
-            assert 0 < since <= broker.last
+            assert of_one(broker.last).reaches(since) and since.reaches(of_one(1))
             for _ in range(during):
                 assert all(covered(broker, pattern) for pattern in patterns)
                 await asyncio.sleep(0)
@@ -103,9 +109,9 @@ def test_what_is_subscribed_covers_every_reader_and_ends_as_the_widest_of_what_i
         async with asyncio.TaskGroup() as readers:
             for patterns, before, during in wishes:
                 readers.create_task(reader(tuple(patterns), before, during))
-        hearing.restart(broker.last)
+        hearing.restart(of_one(broker.last))
         for _ in range(3):
-            await hearing.verify(1, broker.last, nowhere)
+            await hearing.verify(of_one(0), of_one(broker.last), nowhere)
 
         assert hearing.patterns == sorted(distinct(wanted))
         assert +broker.subscribed == Counter(hearing.patterns)
@@ -134,8 +140,8 @@ async def test_a_pattern_is_wanted_without_waiting_only_where_its_events_are_rec
 
     hearing.forget()
     assert hearing.want_now(("a.b.c",)) is None
-    hearing.restart(broker.last)
-    assert hearing.want_now(("a.b.c",)) == broker.last
+    hearing.restart(of_one(broker.last))
+    assert hearing.want_now(("a.b.c",)) == of_one(broker.last)
     other = asyncio.ensure_future(hearing.want(("b.>",)))
     await asyncio.sleep(0)
     assert hearing.want_now(("a.b.c",)) is None

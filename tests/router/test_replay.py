@@ -11,8 +11,11 @@ import pytest
 
 from router.broker import Broker, Page
 from router.event import Event
+from router.layout import Shard
 from router.nats.settings import BrokerSettings
+from router.position import of_one
 from router.replay import Replay
+from router.shard_store import ShardStore
 
 
 class HeldBroker(Broker):
@@ -23,10 +26,19 @@ class HeldBroker(Broker):
         self.read_one = asyncio.Event()
         self.release = asyncio.Event()
 
+    def shard(self, shard: Shard) -> ShardStore:
+        return HeldStore(self, shard)
+
+
+class HeldStore(ShardStore):
+    def __init__(self, broker: HeldBroker, shard: Shard) -> None:
+        super().__init__(broker.connection, shard, 1)
+        self._broker = broker
+
     async def read(self, *arguments: Any, **options: Any) -> Page:
         page = await super().read(*arguments, **options)
-        self.read_one.set()
-        await self.release.wait()
+        self._broker.read_one.set()
+        await self._broker.release.wait()
         return page
 
 
@@ -44,7 +56,9 @@ async def test_a_shared_read_goes_on_when_the_one_who_began_it_leaves(held: Held
     first = await say(held, entity, 0)
     replay = Replay(held)
     async with asyncio.TaskGroup() as group:
-        leaver, stayer = (group.create_task(replay.stretch((f"job.{entity}.>",), first - 1, first)) for _ in range(2))
+        leaver, stayer = (
+            group.create_task(replay.stretch((f"job.{entity}.>",), of_one(first - 1), of_one(first))) for _ in range(2)
+        )
         await held.read_one.wait()
 
         leaver.cancel()
@@ -62,16 +76,16 @@ async def test_a_read_that_began_earlier_does_not_speak_for_what_was_stored_sinc
     first = await say(held, entity, 0)
     replay = Replay(held)
     async with asyncio.TaskGroup() as group:
-        group.create_task(replay.stretch((f"job.{entity}.>",), first - 1, first))
+        group.create_task(replay.stretch((f"job.{entity}.>",), of_one(first - 1), of_one(first)))
         await held.read_one.wait()
 
         second = await say(held, entity, 1)
-        later = group.create_task(replay.stretch((f"job.{entity}.>",), first - 1, second))
+        later = group.create_task(replay.stretch((f"job.{entity}.>",), of_one(first - 1), of_one(second)))
         await asyncio.sleep(0)
         held.release.set()
         stretch = await later
 
-    assert stretch.upto >= second
+    assert stretch.upto.reaches(of_one(second))
     assert [record.sequence for record in stretch.records] == [first, second]
 
 
@@ -93,7 +107,7 @@ async def test_others_have_their_turn_while_a_page_is_decoded(broker: Broker, en
 
     replay = Replay(broker, lambda _record: found.append(turns), slice=0.0)
     other = asyncio.ensure_future(others())
-    await replay.stretch((f"job.{entity}.>",), first - 1, sequence)
+    await replay.stretch((f"job.{entity}.>",), of_one(first - 1), of_one(sequence))
     other.cancel()
 
     assert len(found) == len(set(found)) == 10

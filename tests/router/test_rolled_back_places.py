@@ -8,9 +8,12 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router.beginning import Beginnings
 from router.broker import Broker
 from router.cursor import UNKNOWN, Cursor, Start, check_of
 from router.event import Event
+from router.events_state import of_stream
+from router.position import of_one
 from router.record import Record
 from router.replay import Replay
 from router.subject import Subject
@@ -43,7 +46,7 @@ async def test_a_resume_against_a_rolled_back_log_goes_on_exactly_or_tells_a_gap
     records = await _records(broker)
     state = await broker.state()
     first = records[0].sequence - 1
-    replay = Replay(broker)
+    places = Beginnings(broker, Replay(broker))
     cases: list[Case] = []
 
     @settings(max_examples=300)
@@ -62,26 +65,27 @@ async def test_a_resume_against_a_rolled_back_log_goes_on_exactly_or_tells_a_gap
         else:
             check = check_of(f"another event at {sequence}".encode())
 
-        place = await replay.place(Start(cursor=Cursor(state.epoch, sequence, check)), (">",), state)
+        place = await places.place(Start(cursor=Cursor(state.epoch, sequence, check)), (">",), of_stream(state))
 
         if is_kept:
-            assert place == (sequence, None), case
+            assert place == (of_one(sequence), None), case
         else:
             assert place.gap is not None and place.gap.reset, case
             if sequence <= state.last:
-                assert place.after < state.first
+                assert place.after == of_one(state.first - 1)
 
 
 async def test_a_place_whose_event_is_not_kept_and_one_without_a_check_are_believed(broker: Broker) -> None:
     records = await _records(broker)
     state = await broker.state()
-    replay = Replay(broker)
+    places = Beginnings(broker, Replay(broker))
     last = records[-1].sequence
 
-    assert await replay.place(Start(cursor=Cursor(state.epoch, last)), (">",), state) == (last, None)
+    start = Start(cursor=Cursor(state.epoch, last))
+    assert await places.place(start, (">",), of_stream(state)) == (of_one(last), None)
     await broker.connection.api("STREAM.MSG.DELETE.EVENTS", {"seq": records[3].sequence})
     gone = Cursor(state.epoch, records[3].sequence, 1)
-    assert await replay.place(Start(cursor=gone), (">",), state) == (gone.sequence, None)
+    assert await places.place(Start(cursor=gone), (">",), of_stream(state)) == (of_one(gone.sequence), None)
 
 
 async def test_what_is_asked_while_the_store_may_be_another_is_not_remembered(broker: Broker) -> None:

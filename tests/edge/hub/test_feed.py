@@ -7,16 +7,18 @@ from edge.types import Batch
 from edge.view import View
 from router.codec import encode
 from router.event import Event
+from router.position import of_one
 from router.record import Record
 
 
 def test_the_oldest_page_makes_room_for_the_newest() -> None:
     feed = Feed(View.of("sess_x", ["job.>"], None, None))
     for after in range(SHARED_PAGES + 1):
-        feed.keep((after, after + 1), None)
+        feed.keep((of_one(after), of_one(after + 1)), None)
 
     assert len(feed.pages) == SHARED_PAGES
-    assert (0, 1) not in feed.pages and (SHARED_PAGES, SHARED_PAGES + 1) in feed.pages
+    assert (of_one(0), of_one(1)) not in feed.pages
+    assert (of_one(SHARED_PAGES), of_one(SHARED_PAGES + 1)) in feed.pages
 
 
 def _batch(*sequences: int, superseded: int = 0) -> Batch:

@@ -20,6 +20,7 @@ from edge.transports.folding_encoders import FoldingSseEncoder
 from edge.types import Batch, DirectWriter, Encoder
 from router.codec import encode
 from router.event import Event
+from router.position import of_one
 from router.record import Record
 from tests.edge.dialects.folds import EPOCH, written
 from tests.edge.dialects.test_folding import SUM, numbers
@@ -61,7 +62,7 @@ class Writer:
     """A reader as far as a group goes."""
 
     def __init__(self, live: LiveReaders, group: WriteGroup, takes: int | None = 100) -> None:
-        self.position = self.reported = 0
+        self.position = self.reported = of_one(0)
         self.stats = Stats()
         self.socket = Socket(takes)
         self.rests: list[bytes] = []
@@ -94,7 +95,7 @@ async def test_a_batch_is_one_write_to_each_socket_and_what_is_not_taken_stays_w
     assert (whole.socket.taken, whole.rests) == ([b"\x01\x02"], [])
     assert (part.socket.taken, part.rests) == ([b"\x01"], [b"\x02"])
     assert (full.socket.taken, full.rests) == ([], [b"\x01\x02"])
-    assert group.position == group.reported == 2
+    assert group.position == group.reported == of_one(2)
     assert [each.stats.delivered for each in (whole, part, full)] == [2, 2, 2]
 
 
@@ -115,10 +116,10 @@ def test_a_reader_that_joins_moves_the_group_s_position_forward_and_never_back()
     group = group_of(live, SEQUENCES)
     for position in (5, 9, 7):
         writer = Writer.__new__(Writer)
-        writer.position, writer.reported, writer.stats, writer.socket = position, 3, Stats(), Socket()
+        writer.position, writer.reported, writer.stats, writer.socket = of_one(position), of_one(3), Stats(), Socket()
         group.join(cast(DirectWriter, writer))
 
-    assert (group.position, group.reported) == (9, 3)
+    assert (group.position, group.reported) == (of_one(9), of_one(3))
 
 
 class Folder:
@@ -126,7 +127,7 @@ class Folder:
 
     def __init__(self, live: LiveReaders, start: int, after: int) -> None:
         self.encoder = FoldingSseEncoder(Folding(SUM, {"from": str(start)}, after, _last))
-        self.position = self.reported = 0
+        self.position = self.reported = of_one(0)
         self.stats = Stats()
         self.socket = self
         self.said = b""
@@ -206,7 +207,7 @@ def test_readers_that_fold_in_groups_are_written_what_each_would_be_by_itself(
         for index in turned:
             if index < len(folders) and (folder := folders[index][0]).closed is None:
                 folder.full = not folder.full
-                if not folder.full and folder._group is None and folder.position == place and place:
+                if not folder.full and folder._group is None and folder.position == of_one(place) and place:
                     folder.join()
         some = records[place : place + size]
         if not some:

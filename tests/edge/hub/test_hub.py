@@ -28,6 +28,8 @@ from router.codec import encode
 from router.cursor import Cursor, Start
 from router.errors import Refused, Timeout
 from router.event import Event
+from router.events_state import EventsState, of_stream
+from router.layout import Shard
 from router.record import Record
 from router.subject import LIVE as LIVE_PREFIX
 from router.subject import matches
@@ -84,7 +86,10 @@ class ScriptedListening:
     receive: Callable[[str, str, bytes, bytes], None]
 
     def bring(self, record: Record) -> None:
-        headers = f"NATS/1.0\r\nNats-Sequence: {record.sequence}\r\nNats-Last-Sequence: {record.previous}\r\n\r\n"
+        headers = (
+            f"NATS/1.0\r\nNats-Stream: EVENTS\r\nNats-Sequence: {record.sequence}\r\n"
+            f"Nats-Last-Sequence: {record.previous}\r\n\r\n"
+        )
         self.receive(LIVE_PREFIX + record.subject, "", record.payload, headers.encode())
 
     async def stop(self) -> None:
@@ -173,6 +178,15 @@ class ScriptedStore:
         self.first = min(self.first + count, len(self.events) + 1)
 
     # What the hub asks of a broker
+
+    def on_layout(self, listener: Callable[[], None]) -> None:
+        """Its layout never changes."""
+
+    def shard(self, _shard: Shard) -> ScriptedStore:
+        return self
+
+    async def events_state(self) -> EventsState:
+        return of_stream(await self.state())
 
     async def count(self, pattern: str, after: int) -> int:
         await asyncio.sleep(0)

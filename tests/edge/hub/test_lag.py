@@ -12,18 +12,19 @@ from edge.stats import Stats
 from edge.types import State
 from router.codec import encode
 from router.event import Event
+from router.position import of_one
 from router.record import Record
 
 
 def reader(position: int, state: State = State.LAGGING, queued: int = 0, session_id: str = "sess_x") -> Any:
-    return SimpleNamespace(position=position, state=state, queued=(queued, 0), session_id=session_id)
+    return SimpleNamespace(position=of_one(position), state=state, queued=(queued, 0), session_id=session_id)
 
 
 def hub() -> Any:
     recent = Recent()
     for n in range(1, 10):
         recent.add(Record(n, "job.a.x", encode(Event.new("job.a.x", {"n": n}))))
-    return cast(Any, SimpleNamespace(position=9, readers=[], recent=recent))
+    return cast(Any, SimpleNamespace(position=of_one(9), readers=[], recent=recent))
 
 
 def test_a_live_reader_with_nothing_to_write_is_not_behind() -> None:
@@ -46,8 +47,8 @@ def test_a_session_is_as_far_behind_as_its_last_reader() -> None:
 def test_the_age_is_of_the_first_event_behind_a_position() -> None:
     place = hub()
 
-    assert lag.age_behind(place, 3) > 0
-    assert lag.age_behind(place, 9) == 0.0
+    assert lag.age_behind(place, of_one(3)) > 0
+    assert lag.age_behind(place, of_one(9)) == 0.0
 
 
 def test_of_one_session_alone_it_says_who_reads_it() -> None:

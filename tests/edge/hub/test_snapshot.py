@@ -24,6 +24,7 @@ from edge.types import Batch, Notice, State
 from edge.view import View
 from router.cursor import Cursor, Start, parse_start
 from router.errors import Timeout
+from router.position import of_one
 from router.record import Record
 from router.subject import matches
 from tests.edge.hub.test_hub import ScriptedStore
@@ -144,7 +145,7 @@ def check(client: SlowClient | FastClient, store: SnapshotStore) -> None:
         if isinstance(said, Notice):
             start = parse_start(said.body["cursor"])
             assert start.snapshot and start.cursor.sequence == upto
-            assert [n for n in snapshot if n > start.shown] == [n for n in rest[at:place] if isinstance(n, int)]
+            assert [n for n in snapshot if (0, 0, n) > start.shown] == [n for n in rest[at:place] if isinstance(n, int)]
     assert client.stats.sent == client.stats.delivered + client.stats.queued
 
 
@@ -231,10 +232,10 @@ def test_pages_hold_what_a_mailbox_does_and_one_event_at_least() -> None:
     records = [Record(n, "job.a.progress", b"x" * size) for n, size in enumerate((40, 40, 40, 500, 40), 1)]
     view = View.of("sess_x", None, None, None)
     pages = SnapshotPages(
-        FoundSnapshot(records, 9, 2, None), view, SessionSettings(mailbox_events=2, mailbox_bytes=100)
+        FoundSnapshot(records, of_one(9), 2, None), view, SessionSettings(mailbox_events=2, mailbox_bytes=100)
     )
 
-    assert (pages.events, pages.left_out, pages.upto, pages.before) == (5, 2, 9, 0)
+    assert (pages.events, pages.left_out, pages.upto, pages.before) == (5, 2, of_one(9), of_one(0))
     found = []
     while not pages.done:
         found.append([record.sequence for record in pages.next_page()])
