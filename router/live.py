@@ -299,10 +299,14 @@ class Live:
                 self._leftover[pattern] = None
         # Asked by what is missing and not by what was added: a caller that was cancelled in between left its pattern here.
         if unknown := list(self._unbegun):
-            last = (await self._broker.events_state()).last
+            state = await self._broker.events_state()
+            if state.layout.current.number != self._layout.current.number:
+                # Where these stand is said by `restart`, under the new layout.
+                self._elsewhere()
+                return
             for subscription in unknown:
                 if subscription.since is None:
-                    subscription.begin(last)
+                    subscription.begin(state.last)
             self._unbegun.difference_update(unknown)
         for pattern in self._spent():
             if pattern not in self._leftover:

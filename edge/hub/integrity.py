@@ -113,9 +113,14 @@ class Integrity:
         """The position before the oldest event that is kept."""
         return self.begins[0] if self.begins else beginning(self.layout.generations[0])
 
-    def note_kept(self, state: EventsState) -> None:
-        """Takes note of how far the streams are kept."""
+    async def events_state(self) -> EventsState:
+        """Reads how far the streams reach, under the layout that readers are served by. Raises BrokerError."""
+        state = await self._broker.events_state()
+        if state.layout.current.number != self.layout.current.number:
+            self._elsewhere()
+            raise Timeout("events are stored in other streams by now")
         self.begins = state.begins
+        return state
 
     def state(self, position: Position) -> EventsState:
         """How far the streams reach as far as is known here, given that a reader stands at a position."""
@@ -226,7 +231,7 @@ class Integrity:
             self._recent.forget()
         self.epoch = state.epoch
         self.layout = self._replay.layout = state.layout
-        self.note_kept(state)
+        self.begins = state.begins
         self._reached = state.last
         self._settled = beginning(state.layout.current)
         # What was received since the loss and comes after `last` stays: no reader reads it from the store.
@@ -283,7 +288,7 @@ class Integrity:
             state = await self._broker.events_state()
         except BrokerError:
             return
-        self.note_kept(state)
+        self.begins = state.begins
         if state.epoch != self.epoch:
             self.suspect("a stream was recreated")
             return

@@ -68,7 +68,6 @@ class ReaderRecovery:
         unencodable: Callable[[Record, Exception], None],
     ) -> None:
         """`flush` hands out what this tick has received; `unencodable` is called with records that an encoder fails on."""
-        self._broker = broker
         self._replay = replay
         self._beginnings = Beginnings(broker, replay)
         self._snapshots = Snapshots(broker)
@@ -209,8 +208,7 @@ class ReaderRecovery:
         return await self._ask(lambda: self._find(start, view), REQUEST_TIMEOUT)
 
     async def _find(self, start: Start, view: View) -> Place:
-        state = await self._broker.events_state()
-        self._integrity.note_kept(state)
+        state = await self._integrity.events_state()
         place = await self._beginnings.place(start, view.patterns, state)
         await self._find_checks(place.after, self._shards(place.after, state), state)
         return place
@@ -240,8 +238,7 @@ class ReaderRecovery:
         return FoundSnapshot(records, found.upto, found.left_out, gap, found.unsearched)
 
     async def _read_snapshot(self, start: Start, view: View) -> tuple[StreamSnapshot, Gap | None]:
-        state = await self._broker.events_state()
-        self._integrity.note_kept(state)
+        state = await self._integrity.events_state()
         gap: Gap | None = None
         renewals = self._integrity.renewals
         if start.cursor is not None:

@@ -76,7 +76,7 @@ class Tail:
         self._patterns = patterns
         self._replay = Replay(broker)
         self._beginnings = Beginnings(broker, self._replay)
-        self._live = Live(broker, self._heard, self._broken, self._replay.checks)
+        self._live = Live(broker, self._heard, self._broken, self._replay.checks, self._moved)
         self._buffer: deque[Record] = deque()
         self._something = asyncio.Event()
         self._lost = False
@@ -91,6 +91,9 @@ class Tail:
         else:
             self._buffer.append(record)
             self._something.set()
+
+    def _moved(self) -> None:
+        self._broken("events are stored in other streams")
 
     def _broken(self, _reason: str, _loss: Loss | None = None) -> None:
         self._lost = True

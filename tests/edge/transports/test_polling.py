@@ -10,6 +10,7 @@ import pytest
 from edge.transports import polling
 from edge.view import Pace
 from router.cursor import Start
+from router.position import of_one
 from router.record import Record
 from tests.edge.conftest import EdgeFactory, RunningEdge, n
 from tests.edge.transports.scanning import scanning
@@ -202,7 +203,9 @@ def test_a_poll_with_a_rate_waits_for_what_else_comes_within_its_period() -> Non
         records = [Record(place, "job.a.output", b"") for place in range(1, count + 1)]
         asked = polling.Poll(Start(), wait=wait, pace=Pace(True, max_rate))
         # As if it had come in a thousand seconds from now: so the time that this takes does not matter.
-        return polling._early(asked, 100, polling._Scan(records, count, more), 0, time.monotonic() + 1000)
+        return polling._early(
+            asked, 100, polling._Scan(records, of_one(count), more), of_one(0), time.monotonic() + 1000
+        )
 
     assert early(10, wait=50) == pytest.approx(1000.1, abs=50)
     assert early(10, wait=50) < 1000.2 < 1000.5 < early(1, wait=50)
