@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
@@ -24,9 +24,9 @@ from router.nats.publisher import Publisher
 from router.nats.refusals import Fate, fate
 from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack, Stream, read_ack
-from router.position import Position
+from router.position import BEYOND, Position
 from router.publication import Publication
-from router.record import Record
+from router.record import Record, age
 from router.shard_store import PAGE_EVENTS, Page, ShardStore
 from router.topology import TopologySettings
 
@@ -278,11 +278,12 @@ class Broker:
         generations: list[Generation] = []
         begins: list[Position] = []
         lasts: list[Position] = []
-        for generation in self.layout.generations:
+        layout = self.layout
+        for generation in layout.generations:
             try:
                 states = await asyncio.gather(*(self.shard(shard).state() for shard in generation.shards))
             except Refused as refusal:
-                if generation is self.layout.current or refusal.code != 404:
+                if generation is layout.current or refusal.code != 404:
                     raise
                 continue
             generations.append(generation.with_epochs([state.epoch for state in states]))
@@ -304,18 +305,22 @@ class Broker:
         """Counts the events of generation 0 under one pattern, as `ShardStore.count`."""
         return await self.shard(ORIGINAL).count(pattern, after)
 
-    async def latest(self, patterns: Sequence[str], upto: int | None = None) -> list[Record]:
-        """Reads the newest event of every subject under the patterns, in stream order; with `upto` as of that sequence."""
-        newest: dict[str, Record] = {}
-        async for page in self.latest_pages(patterns, upto):
-            newest |= {record.subject: record for record in page}
-        return sorted(newest.values(), key=lambda record: record.sequence)
+    async def last_of(self, subject: str) -> int:
+        """Reads how far the shard reaches that takes a subject."""
+        return (await self.shard(self.layout.shards_of((subject,))[0]).state()).last
 
-    def latest_pages(
-        self, patterns: Sequence[str], upto: int | None = None, most: int | None = None
-    ) -> AsyncIterator[list[Record]]:
-        """The same in pages of generation 0, as `ShardStore.latest_pages`."""
-        return self.shard(ORIGINAL).latest_pages(patterns, upto, most)
+    async def latest(self, patterns: Sequence[str], upto: Position | None = None) -> list[Record]:
+        """Reads the newest event of every subject under the patterns, the oldest first; with `upto` as of that position."""
+        newest: dict[str, Record] = {}
+        for generation in reversed(self.layout.generations):
+            found: dict[str, Record] = {}
+            for shard in generation.shards_of(patterns):
+                if upto is None or upto.of(shard):
+                    last = None if upto is None or upto.of(shard) >= BEYOND else upto.of(shard)
+                    async for page in self.shard(shard).latest_pages(patterns, last):
+                        found |= {record.subject: record for record in page}
+            newest = found | newest
+        return sorted(newest.values(), key=age)
 
     async def last_frame(self, subject: str) -> bytes | None:
         """Reads the latest picture of a track; None where there is none."""

@@ -12,6 +12,12 @@ from router.layout import ORIGINAL, Shard
 from router.position import Position, of_one
 
 
+def age(record: Record) -> tuple[int, int, int]:
+    """Orders records by age: those of one stream by their sequences, others by their times."""
+    moment = record.event.time if record.shard.count > 1 and record.event is not None else 0
+    return record.shard.generation, moment, record.sequence
+
+
 class Record:
     """An event as EVENTS holds it: its shard and sequence, its subject, its bytes. Shared, so nobody may change it.
 
@@ -101,6 +107,7 @@ class Record:
         """The cursor of a client that has seen everything up to and with this event."""
         # What `encoded` holds is of one epoch, too: a stream that is recreated is read again.
         if not self._cursor:
+            # Of several shards whoever hands it out says the cursor.
             self._cursor = token(epoch, self.sequence, self.check)
         return self._cursor
 

@@ -14,7 +14,7 @@ from router.catalogue import Delivery, find
 from router.events_state import EventsState
 from router.keyed_past import KeyedPast, ReadBudget, is_keyed, is_named_by_key
 from router.position import Position
-from router.record import Record
+from router.record import Record, age
 
 # A snapshot that is a second old serves a crowd that comes at once: what came since then follows it as it does any other.
 REUSED_SECONDS = 1.0
@@ -142,7 +142,7 @@ def snapshot_order(record: Record) -> tuple[int, int, int]:
 
 def _bounded(newest: Iterable[Record]) -> tuple[list[Record], int]:
     """The newest of some records that a snapshot may have, in the order in which they are shown, and how many were left out."""
-    ordered = sorted(newest, key=_age)
+    ordered = sorted(newest, key=age)
     first, size = len(ordered), 0
     while first and len(ordered) - first < MAX_EVENTS:
         size += len(ordered[first - 1].payload)
@@ -150,9 +150,3 @@ def _bounded(newest: Iterable[Record]) -> tuple[list[Record], int]:
             break
         first -= 1
     return sorted(ordered[first:], key=snapshot_order), first
-
-
-def _age(record: Record) -> tuple[int, int, int]:
-    """Orders records by age: those of one stream by their sequences, others by their times."""
-    several = record.shard.count > 1 and record.event is not None
-    return record.shard.generation, record.event.time if several and record.event else 0, record.sequence

@@ -27,7 +27,8 @@ class Trail:
             # A record of the only stream makes its cursor by itself, once somebody asks for it.
             record.place(position)
             return
-        shard = self._layout.by_stream[record.shard.stream]
+        # With its epoch, which is not known where it is read.
+        record.shard = shard = self._layout.by_stream[record.shard.stream]
         if shard.generation == 0:
             record.place(position, token(shard.epoch, record.sequence, record.check))
             return

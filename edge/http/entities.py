@@ -14,7 +14,6 @@ from edge.http.body import edge_of, json_answer, read_query
 from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, operation
 from router.entity import CHANGED, STATE, apply, names_of, token, token_of_state, version_of
-from router.position import of_one
 from router.record import Record
 
 DOMAIN = "metric"
@@ -63,10 +62,10 @@ async def _entities(request: Request, *tokens: str) -> tuple[list[dict[str, Any]
     """The states that the principal may read, as of one place in the stream, the newest first; and that place's cursor."""
     edge = edge_of(request)
     grants = principal_of(request.scope).grants
-    last = (await edge.broker.state()).last
-    cursor = await edge.hub.recovery.find_cursor(of_one(last))
+    last = (await edge.broker.events_state()).last
+    cursor = await edge.hub.recovery.find_cursor(last)
     patterns = [f"{DOMAIN}.{each}.{kind}" for each in tokens for kind in (STATE, CHANGED)]
-    records = await edge.broker.latest(patterns, last) if last else []
+    records = await edge.broker.latest(patterns, last)
     # In the order of the newest event of each.
     parts: dict[str, dict[str, Record]] = {}
     for record in records:

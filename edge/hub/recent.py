@@ -70,6 +70,8 @@ class Recent:
 
     def at(self, sequence: int, shard: Shard = ORIGINAL) -> Record | None:
         """The record at a place, where it is kept."""
+        if (newest := self.newest()) is None or newest.shard.generation != shard.generation:
+            return None
         place = bisect_left(self._records, sequence, lo=self._begin, key=_in(shard.index))
         found = self._records[place] if place < len(self._records) else None
         return found if found is not None and found.sequence == sequence and found.shard.index == shard.index else None
@@ -118,6 +120,9 @@ def _copies(records: list[Record], trail: Trail) -> list[Record]:
 
 def _behind(records: Sequence[Record | None], position: Position, begin: int) -> int:
     """The index of the first record that a position does not cover, in the order of receipt."""
+    first = records[begin] if begin < len(records) else None
+    if first is None or first.shard.generation != position.generation:
+        return begin if first is not None and not position.covers(first) else len(records)
     return min(
         bisect_right(records, sequence, lo=begin, key=_in(index)) for index, sequence in enumerate(position.sequences)
     )

@@ -136,8 +136,20 @@ class ReaderRecovery:
 
     def position_in(self, subject: str, sequence: int) -> Position:
         """Up to a sequence in the shard that takes a subject, and in the others all that was received here."""
-        shard = self._integrity.layout.shard_of(subject)
-        return self._integrity.position.at(shard, sequence)
+        return self._integrity.position.at(self._shard_of(subject), sequence)
+
+    def place_in(self, subject: str, sequence: int) -> Cursor | VectorCursor:
+        """The cursor of a sequence in the shard that takes a subject, for readers of nothing else."""
+        position = self.position_in(subject, sequence)
+        return cursor_of(position, self._integrity.layout.current.epoch)
+
+    def sequence_in(self, subject: str, cursor: Cursor | VectorCursor) -> int | None:
+        """The sequence that a cursor says of the shard that takes a subject; None where it says none."""
+        epoch = self._shard_of(subject).epoch
+        return next((part.sequence for part in cursor.parts if part.epoch == epoch), None)
+
+    def _shard_of(self, subject: str) -> Shard:
+        return self._integrity.layout.shards_of((subject,))[0]
 
     async def _find_checks(self, position: Position, shards: tuple[Shard, ...], state: EventsState) -> None:
         """Asks for the checks of a position's places that are not at hand, since a client is given its cursor. Raises BrokerError."""

@@ -16,7 +16,7 @@ from edge.errors import Problem
 from edge.sessions.spec import SessionSpec, view_of
 from edge.view import Pace, View
 from router.bucket_cache import BucketCache
-from router.cursor import Cursor, Start
+from router.cursor import Cursor, Start, parse_cursor
 from router.errors import BadInput, BrokerError, Conflict, Refused
 from router.nats.bucket import Bucket, Entry, WriteGuard
 from router.nats.error_codes import ErrorCode
@@ -49,12 +49,13 @@ class Session:
 
     @property
     def start(self) -> Cursor:
+        """Where the deliveries of a webhook begin, which are read from one stream. Raises BadCursor."""
         return Cursor.parse(self.spec.start)
 
     @property
     def begin(self) -> Start:
         """Where a reader begins that does not say it."""
-        return Start(snapshot=True) if self.spec.snapshot else Start(cursor=self.start)
+        return Start(snapshot=True) if self.spec.snapshot else Start(cursor=parse_cursor(self.spec.start))
 
 
 def unknown_session(session_id: str) -> Problem:

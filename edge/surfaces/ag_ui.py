@@ -49,14 +49,14 @@ async def run_agent(request: Request, keep: Keep | None = None) -> Reading | Res
     """Begins a run, or joins the one that was begun by the same request. Raises Problem or BrokerError."""
     body = await read_json(request)
     asked = read_as(body, RunAgentInput)
-    patterns_of("thread", asked.threadId)
+    patterns = patterns_of("thread", asked.threadId)
     parameters = {"thread": asked.threadId, "run": asked.runId}
     turns = await find_turns(request, asked.threadId)
     same = [turn for turn in turns if turn.incarnation == asked.runId]
     if last_event_id(request) or (same and not same[-1].over):
         # A client whose connection was cut repeats its request: it joins, and never starts twice.
         return await read_life(request, (same or last_turn(turns, asked.threadId))[-1], parameters)
-    before = (await edge_of(request).broker.state()).last
+    before = await edge_of(request).broker.last_of(patterns[0])
     incarnation = await start_run(
         # All that read the run call it as this client does, but one whose ids are not unique.
         request, request.path_params["agent"], asked.threadId, body, incarnation=None if same else asked.runId

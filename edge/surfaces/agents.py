@@ -17,7 +17,7 @@ from edge.errors import Problem
 from edge.http.body import edge_of
 from edge.http.commands import CommandRefused, address_of, give
 from edge.http.credentials import principal_of
-from edge.surfaces.lives import RunLife, find_life
+from edge.surfaces.lives import RunLife, find_life, patterns_of
 from edge.transports.sse import last_event_id
 from router.codec import to_json
 from router.event import new_id
@@ -93,7 +93,7 @@ async def joined_run(request: Request, agent: str, key: Any, input: Any) -> RunL
     life = await find_life(request, name, ("agent",))
     if life is not None and (not life.over or last_event_id(request)):
         return life
-    before = (await edge_of(request).broker.state()).last
+    before = await edge_of(request).broker.last_of(patterns_of("agent", name)[0])
     try:
         await start_run(request, agent, name, input, "agent")
     except Problem as problem:

@@ -35,13 +35,13 @@ from edge.problem import count_refusal
 from edge.runtime import Edge
 from edge.sessions.registry import Session
 from edge.sessions.spec import UNSTORED, SessionSpec
-from edge.surfaces.lives import find_life
+from edge.surfaces.lives import find_life, patterns_of
 from edge.surfaces.surface import SocketSurface, Surface
 from edge.types import Authorized, ReadRequest
 from edge.view import MAX_PATTERNS, Pace, View
 from router.alerts import AlertRecord, describe
 from router.codec import from_json, rfc3339, to_json
-from router.cursor import Cursor, Start, parse_start
+from router.cursor import Start, parse_start
 from router.errors import BadEvent, BadInput, BrokerError
 
 log = logging.getLogger(__name__)
@@ -250,7 +250,8 @@ async def _start(socket: WebSocket, job: str, cursor: str | None) -> Start:
     life = await find_life(socket, job, ("job", "agent"))
     if life is None or not life.begin:
         return Start(now=True) if life is None else Start(earliest=True)
-    return Start(cursor=Cursor(edge_of(socket).hub.epoch, life.begin))
+    pattern = patterns_of(life.domain, life.name)[0]
+    return Start(cursor=edge_of(socket).hub.recovery.place_in(pattern, life.begin))
 
 
 ROWS: tuple[Surface, ...] = (SocketSurface(path="/ws", handler=socket_channels),)

@@ -34,7 +34,7 @@ from edge.transports import polling
 from edge.transports.durable_sse import Belongs, DurableEncoder, always
 from edge.types import ReadRequest
 from edge.view import FULL, View
-from router.cursor import Cursor, Start
+from router.cursor import Cursor, Start, VectorCursor, parse_cursor
 from router.record import Record
 from router.subject import check_pattern
 
@@ -65,7 +65,7 @@ class DurableStreamQuery(msgspec.Struct, frozen=True, kw_only=True):
 class Asked:
     """What a request asks for; without `place` it is the beginning, or now."""
 
-    place: Cursor | None = None
+    place: Cursor | VectorCursor | None = None
     now: bool = False
     live: str = ""
     cursor: str = ""
@@ -129,7 +129,7 @@ def read_asked(request: Request) -> Asked:
         wait = -1.0
     if not 0 <= wait <= polling.MAX_WAIT:
         raise Problem("bad_parameter", f"timeout must be from 0 to {polling.MAX_WAIT:g}", field="timeout")
-    place = None if offset in (None, BEGINNING, NOW) else Cursor.parse(str(offset))
+    place = None if offset in (None, BEGINNING, NOW) else parse_cursor(str(offset))
     cursor = request.query_params.get("cursor", "")
     return Asked(place=place, now=offset == NOW, live=live, cursor=cursor, wait=wait)
 
@@ -159,7 +159,7 @@ async def _served(request: Request, stream: DurableStream) -> Response | ASGIApp
         raise draining_problem()
     if stream.end and (asked.now or (asked.place is not None and _is_behind(request, stream, asked.place))):
         # Behind the end there are offsets, too: a client may have been led there before it was known.
-        place = max(stream.end, asked.place.sequence if asked.place is not None else 0)
+        place = max(stream.end, _sequence(request, stream, asked.place) or 0)
         return _over(asked, await _offset(request, stream, place))
     if asked.live == SSE:
         return await _streamed(request, stream, asked)
@@ -175,8 +175,14 @@ async def _offset(request: Request, stream: DurableStream, sequence: int) -> str
     return await recovery.find_cursor(recovery.position_in(stream.subjects[0], sequence))
 
 
-def _is_behind(request: Request, stream: DurableStream, place: Cursor) -> bool:
-    return place.epoch == edge_of(request).hub.epoch and place.sequence >= stream.end
+def _sequence(request: Request, stream: DurableStream, place: Cursor | VectorCursor | None) -> int | None:
+    """The sequence that an offset says of the shard that holds the stream's events."""
+    return None if place is None else edge_of(request).hub.recovery.sequence_in(stream.subjects[0], place)
+
+
+def _is_behind(request: Request, stream: DurableStream, place: Cursor | VectorCursor) -> bool:
+    sequence = _sequence(request, stream, place)
+    return sequence is not None and sequence >= stream.end
 
 
 async def _tail(request: Request, stream: DurableStream) -> str:
@@ -202,11 +208,12 @@ def _over(asked: Asked, offset: str) -> Response:
 def _start(request: Request, stream: DurableStream, asked: Asked) -> Start:
     if asked.now:
         return Start(now=True)
-    begin = Cursor(edge_of(request).hub.epoch, stream.begin)
+    begin = edge_of(request).hub.recovery.place_in(stream.subjects[0], stream.begin)
     if asked.place is None:
         return Start(cursor=begin) if stream.begin else Start(earliest=True)
     # Who was in an earlier life of a run reads on through the end of that; a turn of a thread has nothing of another one.
-    early = stream.is_turn and asked.place.epoch == begin.epoch and asked.place.sequence < stream.begin
+    sequence = _sequence(request, stream, asked.place)
+    early = stream.is_turn and sequence is not None and sequence < stream.begin
     return Start(cursor=begin if early else asked.place)
 
 
@@ -246,7 +253,7 @@ async def _polled(request: Request, stream: DurableStream, asked: Asked) -> Resp
     records = [record for record in polled.records if stream.has(record)]
     stats.offered(len(records))
     stats.written(len(records))
-    closed = 0 < stream.end <= Cursor.parse(polled.next).sequence
+    closed = 0 < stream.end <= (_sequence(request, stream, parse_cursor(polled.next)) or 0)
     offset = await _offset(request, stream, stream.end) if closed else polled.next
     if asked.live and not records and not polled.more:
         headers = _headers(offset, _NEVER, up_to_date=True, closed=closed)

@@ -21,7 +21,7 @@ from edge.surfaces.lives import RunLife, client_place, find_life, granted_domain
 from edge.surfaces.surface import CallSurface, Find, Reading, StreamSurface, Surface, SurfaceQuery
 from edge.view import Pace
 from router.codec import from_json, rfc3339
-from router.cursor import Cursor, Start
+from router.cursor import Start
 from router.errors import BadEvent
 from router.subject import Subject
 
@@ -56,8 +56,9 @@ def _entity(kind: str, latest: int) -> Find:
         subjects = (str(Subject.of("metric", request.path_params["entity"], kind)),)
         principal_of(request.scope).require_read(*subjects)
         place = await client_place(request, subjects)
-        epoch = edge_of(request).hub.epoch
-        start = Start(cursor=Cursor(epoch, place.after)) if place.after else Start(last=latest, foreign=place.foreign)
+        start = Start(last=latest, foreign=place.foreign)
+        if place.after:
+            start = Start(cursor=edge_of(request).hub.recovery.place_in(subjects[0], place.after))
         return Reading(subjects=subjects, start=start, types=(kind,))
 
     return find

@@ -24,7 +24,7 @@ from edge.surfaces.surface import Reading
 from edge.transports.sse import last_event_id
 from edge.view import View
 from router.catalogue import RUN_DOMAINS, ending
-from router.cursor import Cursor, Start, parse_start
+from router.cursor import Start, parse_start
 from router.errors import BadCursor
 from router.event import Event
 from router.record import Record
@@ -330,10 +330,11 @@ def whole_life(
     request: HTTPConnection, life: RunLife, parameters: Mapping[str, str], subjects: tuple[str, ...] = ()
 ) -> Reading:
     """What a stream of this life reads from its beginning, whatever its client has had."""
-    epoch = edge_of(request).hub.epoch
+    patterns = patterns_of(life.domain, life.name)
+    place = edge_of(request).hub.recovery.place_in(patterns[0], life.begin)
     return Reading(
-        subjects=subjects or patterns_of(life.domain, life.name),
-        start=Start(cursor=Cursor(epoch, life.begin)) if life.begin else Start(earliest=True),
+        subjects=subjects or patterns,
+        start=Start(cursor=place) if life.begin else Start(earliest=True),
         parameters=parameters,
         ending=LifeEnding(life),
     )
@@ -360,12 +361,12 @@ async def client_place(request: Request, patterns: tuple[str, ...]) -> ClientPla
         return ClientPlace(foreign=True)
     if start is None or start.cursor is None:
         return ClientPlace()
-    place = await edge_of(request).hub.recovery.begin(
-        Start(cursor=start.cursor), View.of("", list(patterns), None, None)
-    )
-    if not isinstance(start.cursor, Cursor) or (place.gap is not None and place.gap.reset):
+    recovery = edge_of(request).hub.recovery
+    place = await recovery.begin(Start(cursor=start.cursor), View.of("", list(patterns), None, None))
+    sequence = recovery.sequence_in(patterns[0], start.cursor)
+    if sequence is None or (place.gap is not None and place.gap.reset):
         return ClientPlace(foreign=True)
-    return ClientPlace(start.cursor.sequence - bool(had), had)
+    return ClientPlace(sequence - bool(had), had)
 
 
 def unknown_run(name: str) -> Problem:

@@ -55,6 +55,8 @@ class Polled:
     snapshot: dict[str, int] | None = None
     # Events that others stand for, because the client asked for fewer.
     superseded: int = 0
+    # The life of the streams in which they were read, where it is not the hub's.
+    epoch: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
         # A client without a cursor comes back to the same place, and must not scan the same events for ever.
         hub.idle.note(reading.view, place.after, scan.upto)
     waited = not (_new(scan.records, had) or scan.more) and asked.wait > 0
-    if waited and await _something_new(reader, Start(cursor=hub.recovery.place_at(scan.upto, epoch)), asked.wait):
+    if waited and await _something_new(reader, Start(cursor=hub.recovery.place_at(scan.upto)), asked.wait):
         # Read from the store and not taken as it was received: `next` leads past all of it, so nothing before it may have been missed.
         scan = await _scan(hub, reading, reader, after if scan.records else scan.upto, most, had)
     if (early := _early(asked, most, scan, had, begun)) > 0:
@@ -118,7 +120,9 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
         shown[-1].cursor(epoch) if shown and shown[-1].position == upto else await hub.recovery.find_cursor(upto)
     )
     superseded = taken - len(shown)
-    return Polled(shown, following, cut or scan.more, place.gap, waited, not asked.by_cursor, superseded=superseded)
+    return Polled(
+        shown, following, cut or scan.more, place.gap, waited, not asked.by_cursor, superseded=superseded, epoch=epoch
+    )
 
 
 async def _collect_snapshot(hub: Hub, reading: ReadRequest, asked: Poll) -> Polled:
@@ -231,12 +235,12 @@ def takes_gzip(accepted: Iterable[str]) -> bool:
 def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
     """The answer as JSON; it has the session's id, as those of webhooks have, where there is a session."""
     assert isinstance(reading.dialect, SharedDialect)
-    encode = reading.dialect.encode
+    encode, epoch = reading.dialect.encode, polled.epoch or hub.epoch
     made: list[bytes] = []
     for record in polled.records:
         try:
-            event = encode(record, hub.epoch)
-            made.append(with_places(event, record, hub.epoch) if polled.places else event)
+            event = encode(record, epoch)
+            made.append(with_places(event, record, epoch) if polled.places else event)
         except Exception as fault:  # noqa: BLE001 - logged by the hub
             hub.unencodable(record, fault)
     rest: dict[str, object] = {
@@ -255,7 +259,5 @@ def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
         }
     if polled.records and (last := polled.records[-1].event) is not None:
         moment = rfc3339(last.time)
-        rest["last_timestamp"] = (
-            marked(moment, *place_of_time(polled.records[-1], hub.epoch)) if polled.places else moment
-        )
+        rest["last_timestamp"] = marked(moment, *place_of_time(polled.records[-1], epoch)) if polled.places else moment
     return b'{"events":[' + b",".join(made) + b"]," + to_json(rest)[1:]

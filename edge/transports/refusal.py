@@ -21,7 +21,7 @@ from edge.problem import Refusal, to_response
 from edge.transports.event_stream import one_line
 from edge.transports.sse import last_event_id
 from router.codec import to_json
-from router.cursor import Cursor
+from router.cursor import parse_cursor
 from router.errors import BadCursor
 
 # Too many requests, and what a server says of its own state.
@@ -86,7 +86,7 @@ def in_band(problem: Problem, place: str | None = None) -> Response:
 
 def _is_cursor(text: str) -> bool:
     try:
-        Cursor.parse(text)
+        parse_cursor(text)
     except BadCursor:
         return False
     return True

@@ -20,7 +20,7 @@ import msgspec
 from edge.hub.hub import Hub
 from edge.hub.reader import Reader
 from router.codec import rfc3339
-from router.cursor import FOREIGN, Start, marked
+from router.cursor import Start, marked
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
 from router.position import Position, lacking
@@ -156,8 +156,7 @@ def _position(sequences: _Sequences, answer: _Answer) -> Position:
 
 def place_of_time(record: Record, epoch: str) -> tuple[str, int]:
     """The place that is printed into an event's time: the epoch of its shard, and its sequence there."""
-    epochs = epoch.split("~")
-    return epochs[record.shard.index] if record.shard.index < len(epochs) else FOREIGN, record.sequence
+    return record.shard.epoch or epoch, record.sequence
 
 
 def with_places(made: bytes, record: Record, epoch: str) -> bytes:

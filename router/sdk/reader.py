@@ -64,11 +64,18 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def follows(cursor: str, last: str | None) -> bool:
-    """Whether a cursor lies behind another. One of another epoch, another life of the stream, always does."""
-    if not last or not last.startswith("1-"):
+    """Whether a cursor lies behind another, in one shard at least. One of other epochs, another life of a stream, always does."""
+    if not last or not last.startswith(("1-", "2-")):
         return True
-    (_, epoch, place), (_, old_epoch, old_place) = cursor.split("-")[:3], last.split("-")[:3]
-    return epoch != old_epoch or place > old_place
+    old = dict(_places(last))
+    return any(epoch not in old or place > old[epoch] for epoch, place in _places(cursor))
+
+
+def _places(cursor: str) -> list[tuple[str, int]]:
+    """Epoch and sequence of each shard that a cursor names."""
+    version, _, rest = cursor.partition("-")
+    parts = [rest.split("-")] if version == "1" else [part.split(".") for part in rest.split("~")]
+    return [(part[0], int(part[1], 16)) for part in parts]
 
 
 class _Loop:

@@ -12,6 +12,7 @@ from router.broker import Broker, Page
 from router.event import Event
 from router.keyed_past import KeyedPast, ReadBudget, is_keyed, is_named_by_key
 from router.layout import Shard
+from router.position import Position, of_one
 from router.record import Record
 
 
@@ -47,7 +48,7 @@ class CountingBroker:
     def shard(self, _shard: Shard) -> CountingBroker:
         return self
 
-    async def latest(self, patterns: list[str], upto: int) -> list[Record]:
+    async def latest(self, patterns: list[str], upto: Position) -> list[Record]:
         return await self._broker.latest(patterns, upto)
 
 
@@ -57,7 +58,7 @@ async def newest(past: KeyedPast, subject: str, upto: int, **allowed: int) -> tu
 
 
 async def last_of(past: KeyedPast, subject: str, upto: int) -> Record:
-    (record,) = await past._broker.latest([subject], upto)
+    (record,) = await past._broker.latest([subject], of_one(upto))
     return record
 
 

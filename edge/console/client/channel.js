@@ -62,7 +62,7 @@ export class Subscriber {
     this.subjects = subjects;
     this.types = types;
     this.start = start;
-    this.cursor = start.cursor && /^1-/.test(start.cursor) ? start.cursor : null;
+    this.cursor = start.cursor && /^[12]-/.test(start.cursor) ? start.cursor : null;
   }
 
   give(event) {

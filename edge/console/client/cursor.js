@@ -1,25 +1,26 @@
 /** Compares cursors and subjects, as far as a client may know what they mean. */
 
-// `1-<epoch>-<sequence>`, and mostly `-<check>` behind it.
-const placeOf = (cursor) => {
-  const [, epoch, sequence] = cursor.split("-");
-  return { epoch, sequence };
+// `1-<epoch>-<sequence>`, or of several shards `2-<epoch>.<sequence>~…`; mostly with a check behind each.
+const placesOf = (cursor) => {
+  const rest = cursor.slice(2);
+  const parts = cursor.startsWith("2-") ? rest.split("~").map((part) => part.split(".")) : [rest.split("-")];
+  return parts.map(([epoch, sequence]) => [epoch, Number.parseInt(sequence, 16)]);
 };
 
-/** The place in the stream that a cursor names, as a number. */
-export const sequenceOf = (cursor) => Number.parseInt(placeOf(cursor).sequence, 16);
+/** How far into the stream a cursor is, as a number; of several shards the sum. */
+export const sequenceOf = (cursor) => placesOf(cursor).reduce((sum, [, sequence]) => sum + sequence, 0);
 
-/** Whether a cursor lies behind another. One of another epoch, another life of the stream, always does. */
+/** Whether a cursor lies behind another, in one shard at least. One of other epochs, another life of a stream, always does. */
 export function follows(next, last) {
   if (!last) return true;
-  const [a, b] = [placeOf(next), placeOf(last)];
-  return a.epoch !== b.epoch || a.sequence > b.sequence;
+  const old = new Map(placesOf(last));
+  return placesOf(next).some(([epoch, sequence]) => !old.has(epoch) || sequence > old.get(epoch));
 }
 
-/** Whether a cursor lies behind another one of the same epoch. */
+/** Whether a cursor lies behind another one of the same epochs. */
 export function beyond(next, last) {
-  const [a, b] = [placeOf(next), placeOf(last)];
-  return a.epoch === b.epoch && a.sequence > b.sequence;
+  const old = new Map(placesOf(last));
+  return placesOf(next).every(([epoch]) => old.has(epoch)) && follows(next, last);
 }
 
 /** Whether all that one pattern names, another one names as well. */

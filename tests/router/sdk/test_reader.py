@@ -14,6 +14,15 @@ def test_a_cursor_follows_one_of_a_lower_place_and_any_of_another_epoch() -> Non
     assert follows("1-aa-000000000001", None) and follows("1-aa-000000000001", "earliest")
 
 
+def test_a_cursor_of_several_shards_follows_where_it_is_farther_in_one() -> None:
+    last = "2-aa.9.11~bb.a.22"
+
+    assert follows("2-aa.a.33~bb.a.22", last) and follows("2-aa.9~bb.10", last)
+    assert not follows(last, last) and not follows("2-aa.9~bb.9", last)
+    # What comes behind the last event of one stream is in others.
+    assert follows("2-aa.1~bb.0", "1-cc-000000000009-11")
+
+
 def reader() -> SessionReader:
     return SessionReader("http://127.0.0.1:9", dict, {}, cursor="1-aa-000000000001")
 
