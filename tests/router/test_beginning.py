@@ -1,0 +1,88 @@
+"""Where readers begin in several shards and generations of a real server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from router.beginning import Beginnings
+from router.broker import Broker
+from router.cursor import FOREIGN, Cursor, Start, VectorCursor
+from router.event import Event
+from router.position import Position
+from router.record import Record
+from router.replay import Replay
+from tests.router.resharding import broker_of, reshard
+
+ALL = (">",)
+
+
+async def say(broker: Broker, *entities: str) -> None:
+    for entity in entities:
+        await broker.publish(Event.new(f"job.{entity}.output"))
+
+
+async def behind(broker: Broker, replay: Replay, position: Position) -> list[Record]:
+    """All that comes after a position."""
+    state = await broker.events_state()
+    found: list[Record] = []
+    more = True
+    while more:
+        stretch = await replay.stretch(ALL, position, state.last)
+        found += stretch.records
+        position, more = position.joined(stretch.upto), stretch.more
+    assert position == state.last
+    return found
+
+
+async def test_readers_begin_where_they_say_and_read_on_through_all_generations(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        await say(broker, "a", "b", "c", "d")
+        await reshard(broker, 3)
+        moment = datetime.now(UTC)
+        await say(broker, "a", "b", "c", "d", "a")
+        state = await broker.events_state()
+        replay = Replay(broker)
+        replay.layout = state.layout
+        places = Beginnings(broker, replay)
+
+        async def remaining(start: Start) -> int:
+            place = await places.place(start, ALL, state)
+            assert place.gap is None
+            return len(await behind(broker, replay, place.after))
+
+        assert [await remaining(Start(last=count)) for count in (0, 2, 5, 7, 9, 100)] == [0, 2, 5, 7, 9, 9]
+        assert await remaining(Start(earliest=True)) == 9
+        assert await remaining(Start(now=True)) == 0
+        assert 5 <= await remaining(Start(since=moment)) <= 9
+        old = state.layout.generations[0].shards[0]
+        assert await remaining(Start(cursor=Cursor(old.epoch, 3))) == 6
+
+
+async def test_a_part_whose_place_holds_another_event_is_foreign(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        await reshard(broker, 2)
+        await say(broker, "a", "b", "c", "d")
+        state = await broker.events_state()
+        places = Beginnings(broker, Replay(broker))
+        records = await behind(broker, _replay(broker, state.layout), state.begin)
+        right = VectorCursor(
+            tuple(
+                Cursor(shard.epoch, each.sequence, each.check)
+                for shard in state.layout.current.shards
+                for each in [next(record for record in records if record.shard.index == shard.index)]
+            )
+        )
+        first, second = right.parts
+        wrong = VectorCursor((first, Cursor(second.epoch, second.sequence, second.check ^ 1)))
+
+        assert await places.fitting(right, state) == right
+        assert (await places.fitting(wrong, state)).parts == (first, Cursor(FOREIGN, second.sequence))
+        place = await places.place(Start(cursor=wrong), ALL, state)
+        assert place.gap is not None and place.gap.reset
+        assert place.after == Position(1, (first.sequence, 0))
+
+
+def _replay(broker: Broker, layout: object) -> Replay:
+    replay = Replay(broker)
+    replay.layout = layout  # type: ignore[assignment]
+    return replay
