@@ -43,7 +43,7 @@ def test_the_table_of_sizes_is_that_of_the_streams() -> None:
 
     for stream in streams(TopologySettings()):
         size = stream.config.get("max_bytes", -1)
-        if stream.name.startswith("KV_"):
+        if stream.name.startswith("KV_") and stream.name not in told:
             assert size == int(bucket) * MIB, stream.name
         elif size > 0:
             assert told.pop(stream.name) == (stream.config["storage"], size)
