@@ -28,6 +28,7 @@ from router.deadletter import DeadLetter
 from router.deadletters import DeadLetters
 from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, RunConflict, Timeout
 from router.event import Event
+from router.event_place import place_of
 from router.nats.bucket import Bucket
 from router.nats.headers import header
 from router.nats.publisher import is_too_large
@@ -131,7 +132,7 @@ class DeadLetterSender:
                 session.id,
                 letter.payload,
                 letter.event_subject,
-                letter.origin.sequence,
+                place_of(letter.origin.stream, letter.origin.sequence),
                 unique=self._id(letter),
                 run=letter.redrives + 1,
                 partitions=self._to.partitions,

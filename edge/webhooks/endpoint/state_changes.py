@@ -16,6 +16,7 @@ from edge.webhooks.queue.job import FAILURES, OPERATIONAL, Job
 from router.cursor import Cursor
 from router.deadletter import DeadLetter
 from router.event import Event
+from router.event_place import locate
 from router.subject import escape
 
 SOURCE = "edge.webhooks"
@@ -172,7 +173,8 @@ def _event(job: Job, epoch: str) -> dict[str, Any]:
         "id": first.event_id,
         "type": first.subject.rpartition(".")[2],
         "subject": first.subject,
-        "cursor": str(Cursor(epoch, first.sequence)) if epoch else None,
+        # A place in one shard of several is no cursor by itself.
+        "cursor": str(Cursor(epoch, first.sequence)) if epoch and not locate(first.sequence).generation else None,
         "events": len(job.parts) or 1,
         "delivery": job.id,
         "webhook_id": f"msg_{job.id}",

@@ -12,17 +12,15 @@ from edge.sessions.registry import Session
 from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.fanout.members import Member, MemberJob
-from edge.webhooks.queue.job import Job
+from edge.webhooks.queue.job import Job, origin_of
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
-from router.deadletter import Origin, webhook_subject
+from router.deadletter import webhook_subject
 from router.deadletters import DeadLetters
 from router.errors import BrokerError, Cut, Forbidden, Refused, Timeout
 from router.nats.publisher import Publish, Publisher, is_too_large
 from router.nats.refusals import has_no_room
 from router.nats.stream import Ack
-from router.subject import STORED
-from router.topology import EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +142,7 @@ class JobWriter:
                 await self._deadletters.add(
                     webhook_subject(job.session),
                     job.payload,
-                    origin=Origin(EVENTS, job.sequence, STORED + job.subject),
+                    origin=origin_of(job),
                     reason=reason,
                     detail=detail,
                     attempts=0,

@@ -13,6 +13,7 @@ from edge.webhooks.fanout.members import Member, MemberJob, Members
 from edge.webhooks.queue.job import ABOUT_ENDPOINTS, Job
 from router.clock import wall
 from router.event import Event
+from router.event_place import place_in
 from router.record import Record
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Matcher:
             partition=member.partition,
             event_id=event.id,
             subject=record.subject,
-            sequence=record.sequence,
+            sequence=place_in(record.shard, record.sequence),
             payload=record.payload,
             queued=wall.now_ns(),
         )

@@ -29,6 +29,7 @@ from router.broker import Broker
 from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, Start
+from router.event_place import place_in
 from router.events_state import of_stream
 from router.layout import ORIGINAL
 from router.nats.bucket import WriteGuard
@@ -96,7 +97,10 @@ class Recoveries:
         for record in records:
             if record is not None:
                 await self._redelivery.enqueue(
-                    session.id, record, f"resend.{delivery}.{unique}", letters.get(record.sequence, ())
+                    session.id,
+                    record,
+                    f"resend.{delivery}.{unique}",
+                    letters.get(place_in(record.shard, record.sequence), ()),
                 )
         return sum(record is not None for record in records)
 

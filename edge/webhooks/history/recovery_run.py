@@ -14,6 +14,7 @@ from edge.webhooks.history.attempts import Attempts
 from edge.webhooks.history.recovery_job import Recovery, RecoverySettings
 from edge.webhooks.history.redelivery import Redelivery
 from router.errors import BadEvent, Refused
+from router.event_place import place_in
 from router.nats.refusals import has_no_room
 from router.rates import EvenPace
 from router.record import Record
@@ -125,7 +126,7 @@ class RecoveryRun(JobRun[Recovery]):
                     recovery.session,
                     record,
                     f"{recovery.kind}.{recovery.id}",
-                    self._letters.get(record.sequence, ()),
+                    self._letters.get(place_in(record.shard, record.sequence), ()),
                 )
                 recovery.sent += 1
                 return

@@ -9,7 +9,9 @@ from edge.webhooks.queue.job import ABOUT_ENDPOINTS, Job
 from edge.webhooks.queue.redriven import RedrivenDeadLetters
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
-from router.layout import ORIGINAL
+from router.event_place import locate, place_in
+from router.layout import ORIGINAL, original_subject
+from router.nats.headers import header
 from router.record import Record
 from router.replay import Replay
 
@@ -31,9 +33,13 @@ class Redelivery:
 
     async def record(self, part: Part, session: Session) -> Record | None:
         """The event that a delivery is about; None where it is no longer kept, or no longer granted. Raises BrokerError."""
-        page = await self._broker.read(">", part.sequence - 1, 1)
-        record = page.records[0] if page.records else None
-        if record is None or record.sequence != part.sequence or record.event is None or record.event.id != part.event:
+        place = locate(part.sequence)
+        reply = await self._broker.stream(place.stream).read_one({"seq": place.sequence})
+        if reply is None:
+            return None
+        stored = header(reply.headers, b"Nats-Subject") or ""
+        record = Record(place.sequence, original_subject(stored), reply.payload, shard=place.shard)
+        if record.event is None or record.event.id != part.event:
             return None
         # A session that was narrowed by hand is sent again what it was sent; one from which a grant was taken is not.
         event = record.event
@@ -50,8 +56,8 @@ class Redelivery:
             session,
             record.payload,
             record.subject,
-            record.sequence,
-            unique=f"{unique}.{record.sequence}",
+            place_in(record.shard, record.sequence),
+            unique=f"{unique}.{place_in(record.shard, record.sequence)}",
             trigger="manual",
             partitions=self._partitions,
             letters=letters,

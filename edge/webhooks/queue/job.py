@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from router.clock import wall
 from router.codec import DECODE_FAULTS, rfc3339, unpack
+from router.deadletter import Origin
+from router.event_place import locate
 from router.nats.consumer import Message
 from router.nats.publisher import Publish
 from router.topology import HOOKS, RETRIES
@@ -45,13 +47,15 @@ def partition_of(session_id: str, partitions: int) -> int:
 def delivery_id(event_id: str, sequence: int, session_id: str) -> str:
     """Names the delivery of one event to one session: the same over all attempts, and over a later redrive.
 
-    The event's place in EVENTS is part of it, because publishers choose ids, and two may choose the same.
+    The event's place is part of it, because publishers choose ids, and two may choose the same.
     """
     return hashlib.blake2b(f"{event_id}@{sequence}:{session_id}".encode(), digest_size=16).hexdigest()
 
 
 class Job(msgspec.Struct, frozen=True):
     """One event that one session is owed. `attempt` counts from 1; `queued` is when it was first asked for, in ns.
+
+    `sequence` is the event's place (`router.event_place`): in an installation that was never resharded its sequence in EVENTS.
 
     A delivery that is asked for once more is another job of the same id: `run` counts how often, and `chain` tells it from
     every other that was asked for, so that its retries and its dead letter are not taken for repeats of theirs.
@@ -115,7 +119,7 @@ class Job(msgspec.Struct, frozen=True):
     ) -> Publish:
         """What to store so that an event is delivered to a session once more, under the `webhook-id` it had.
 
-        `subject` is the event's own (`orders.1.placed`), `sequence` its place in EVENTS. The same `unique` twice is one
+        `subject` is the event's own (`orders.1.placed`), `sequence` its place. The same `unique` twice is one
         delivery, inside the ten minutes that JetStream remembers; another one is another delivery. `run` is how often this
         delivery has now been asked for again; `letters` are its places in DEADLETTERS, removed once it is over. Raises
         BadEvent where the bytes are no event.
@@ -287,3 +291,9 @@ def fresh_filter(partition: int) -> tuple[str, str, str]:
 def due_filter(partition: int) -> tuple[str, str, str]:
     """Stream, consumer and subjects of a partition's retries that are due."""
     return RETRIES, f"due-{partition}", f"{DUE}.{partition}.*"
+
+
+def origin_of(job: Job) -> Origin:
+    """Where the event of a job is stored, for its dead letter."""
+    place = locate(job.sequence)
+    return Origin(place.stream, place.sequence, place.shard.stored(job.subject))

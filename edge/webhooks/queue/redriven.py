@@ -10,6 +10,7 @@ from edge.webhooks.queue.job import Job
 from router.broker import Broker
 from router.deadletter import webhook_subject
 from router.deadletters import DeadLetters
+from router.event_place import place_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class RedrivenDeadLetters:
         while pages is None or read < pages:
             page = await self._dead.read(after, PAGE, webhook_subject(session))
             for dead in page.deadletters:
-                place = dead.origin.sequence
+                place = place_of(dead.origin.stream, dead.origin.sequence)
                 if place in wanted:
                     found[place] = (*found.get(place, ()), dead.sequence)[-MAX_DEADLETTERS:]
             if not page.more or not page.deadletters:
@@ -58,7 +59,12 @@ class RedrivenDeadLetters:
         for sequence in job.letters:
             dead = await self._dead.get(sequence)
             # A stream that was recreated counts from one again: what is there now is another one.
-            if dead is None or (dead.kind, dead.name, dead.event_id, dead.origin.sequence) != (
+            if dead is None or (
+                dead.kind,
+                dead.name,
+                dead.event_id,
+                place_of(dead.origin.stream, dead.origin.sequence),
+            ) != (
                 "webhook",
                 job.session,
                 job.event_id,

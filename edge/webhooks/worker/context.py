@@ -22,6 +22,7 @@ from edge.webhooks.queue.ordering import QueueSettings
 from edge.webhooks.queue.redriven import RedrivenDeadLetters
 from router.broker import Broker
 from router.deadletters import DeadLetters
+from router.event_place import locate
 from router.nats.publisher import Publisher
 from router.record import Record
 
@@ -94,7 +95,8 @@ class WorkerContext:
         """The job's event, shared with the other jobs it makes: decoded once, encoded once."""
         record = self._records.get(job.sequence)
         if record is None or record.payload != job.payload:
-            record = self._records[job.sequence] = Record(job.sequence, job.subject, job.payload)
+            place = locate(job.sequence)
+            record = self._records[job.sequence] = Record(place.sequence, job.subject, job.payload, shard=place.shard)
             if len(self._records) > MAX_RECORDS:
                 self._records.popitem(last=False)
         return record

@@ -9,13 +9,13 @@ from edge.webhooks.client.outcome import Outcome
 from edge.webhooks.endpoint.splitting import attempts_of
 from edge.webhooks.endpoint.state_changes import SOURCE, deadletter_event, is_announced
 from edge.webhooks.queue.backlog import ParkedJob
+from edge.webhooks.queue.job import origin_of
 from edge.webhooks.queue.post import Post
 from edge.webhooks.worker.context import WorkerContext
 from router.clock import wall
-from router.deadletter import Origin, webhook_subject
+from router.deadletter import webhook_subject
 from router.errors import BadInput, BrokerError
-from router.subject import STORED
-from router.topology import EVENTS, HOOKS
+from router.topology import HOOKS
 
 log = logging.getLogger("callback_manager")
 
@@ -34,7 +34,7 @@ async def add_deadletters(context: WorkerContext, session: Session, post: Post, 
         await context.deadletters.add(
             webhook_subject(session.id),
             part.payload,
-            origin=Origin(EVENTS, part.sequence, STORED + part.subject),
+            origin=origin_of(part),
             reason=reason,
             detail=detail[:MAX_DETAIL],
             attempts=attempts,
