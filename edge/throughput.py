@@ -67,12 +67,13 @@ class Throughput:
 
     async def _sample(self) -> None:
         try:
-            state = await self._broker.state()
+            state = await self._broker.events_state()
         except BrokerError:
             # A time without samples is shown as one; the next sample is of the whole time since the last.
             return
         delivered, failed = attempted()
-        self.note(TrafficTotals(state.last, _streamed() | {WEBHOOK: delivered}, failed))
+        stored = sum(sum(last.sequences) for last in state.lasts)
+        self.note(TrafficTotals(stored, _streamed() | {WEBHOOK: delivered}, failed))
 
     def note(self, totals: TrafficTotals) -> None:
         """Adds a sample of the time since the last totals."""
@@ -90,7 +91,7 @@ class Throughput:
             TrafficSample(
                 # The moment that it is of is the same in all processes.
                 time=round(now / EVERY) * EVERY,
-                # A stream that was made anew begins at 1 again.
+                # A stream that was made anew begins at 1 again, and former ones are deleted once they are too old.
                 stored=max(0, totals.sequence - last.sequence) / seconds,
                 delivered={way: max(0.0, totals.delivered[way] - last.delivered[way]) / seconds for way in WAYS},
                 failed=max(0.0, totals.failed - last.failed) / seconds,

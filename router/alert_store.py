@@ -193,14 +193,16 @@ class AlertStore:
         age = (wall.now_ns() - pending.written) / NS
         if age < self._broker.topology.dedup_window - SKEW:
             return False
-        after, more = 0, True
-        since: datetime | None = datetime.fromtimestamp(pending.written / NS - SKEW, UTC)
-        while more:
-            page = await self._broker.read(event.subject, after, since=since)
-            if any(record.event is not None and record.event.id == event.id for record in page.records):
-                return True
-            more, since = page.more and bool(page.records), None
-            after = page.records[-1].sequence if page.records else after
+        for generation in reversed(self._broker.layout.generations):
+            stored = self._broker.shard(generation.shard_of(event.subject))
+            after, more = 0, True
+            since: datetime | None = datetime.fromtimestamp(pending.written / NS - SKEW, UTC)
+            while more:
+                page = await stored.read(event.subject, after, since=since)
+                if any(record.event is not None and record.event.id == event.id for record in page.records):
+                    return True
+                more, since = page.more and bool(page.records), None
+                after = page.records[-1].sequence if page.records else after
         return False
 
     def _heard(self, entry: Entry, _ready: bool) -> None:

@@ -50,6 +50,11 @@ def place_of(stream: str, sequence: int) -> int:
     return (((int(generation) << _INDEX_BITS) | int(index)) << _SEQUENCE_BITS) | sequence
 
 
+def sequence_of(place: int) -> int:
+    """The sequence of a place in its shard."""
+    return place & _SEQUENCE
+
+
 def locate(place: int) -> EventPlace:
     """Where the event with the number of a place is."""
     shard = place >> _SEQUENCE_BITS

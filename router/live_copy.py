@@ -44,11 +44,17 @@ def record_of(subject: str, payload: bytes, headers: bytes, shards: ShardNames =
     return Record(sequence, subject[_STRIP:], payload, previous, shard=shard)
 
 
-async def listen(connection: Connection, pattern: str, receive: Callable[[Record], None]) -> Subscription:
-    """Receives every event under a pattern as it is stored, in the server's order, from the read loop; some may be lost."""
+async def listen(
+    connection: Connection, pattern: str, receive: Callable[[Record], None], layout: Layout = FIRST
+) -> Subscription:
+    """Receives every event under a pattern as it is stored, in the server's order, from the read loop; some may be lost.
+
+    Those that are stored in streams of no shard of the layout are passed over.
+    """
+    names = shard_names(layout)
 
     def received(subject: str, _reply: str, payload: bytes, headers: bytes) -> None:
-        if (record := record_of(subject, payload, headers)) is not None and record.shard is not ELSEWHERE:
+        if (record := record_of(subject, payload, headers, names)) is not None and record.shard is not ELSEWHERE:
             receive(record)
 
     return await connection.listen(LIVE + pattern, received)

@@ -134,7 +134,7 @@ class Undecodable:
         after = first - 1
         while after < last:
             try:
-                page = await self._broker.read(">", after)
+                page = await self._broker.shard(shard).read(">", after)
             except BrokerError:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue

@@ -266,6 +266,8 @@ class Sequenced:
 
         Only in the generation of streams which has that: what is in an earlier one counts as unknown.
         """
+        known = self._broker.layout.by_stream.get(last.ack.stream) if last.ack else None
+        stored = self._broker.shard(known or self._broker.layout.shard_of(event.subject))
         key, newest = rule.key(event), last.place[1]
         oldest = max(0, newest - LOOK_BACK)
         values: Data | None = None
@@ -273,7 +275,7 @@ class Sequenced:
         upto, width = newest, PAGE_EVENTS
         for _ in range(LOOK_BACK_READS):
             after = max(oldest, upto - width)
-            page = await self._broker.read(event.subject, after, upto=upto)
+            page = await stored.read(event.subject, after, upto=upto)
             if page.more and page.records and page.records[-1].sequence < upto and width > 1:
                 width //= 2
                 continue

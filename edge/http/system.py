@@ -144,15 +144,17 @@ async def readyz(request: Request) -> Response:
 )
 async def read_throughput(request: Request) -> Response:
     edge = edge_of(request)
-    state, events = await edge.broker.state(), await edge.broker.events_state()
+    broker = edge.broker
+    events = await broker.events_state()
+    states = await asyncio.gather(*(broker.shard(shard).state() for shard in events.layout.by_stream.values()))
     cursor = edge.hub.recovery.cursor
     return json_answer(
         {
             "every": EVERY,
             "samples": await edge.throughput.gather(),
             "stored": {
-                "events": state.messages,
-                "bytes": state.bytes,
+                "events": sum(state.messages for state in states),
+                "bytes": sum(state.bytes for state in states),
                 "first": cursor(events.begin),
                 "last": cursor(events.last),
             },

@@ -16,7 +16,7 @@ from edge.errors import Problem
 from edge.sessions.spec import SessionSpec, view_of
 from edge.view import Pace, View
 from router.bucket_cache import BucketCache
-from router.cursor import Cursor, Start, parse_cursor
+from router.cursor import Cursor, Start, VectorCursor, parse_cursor
 from router.errors import BadInput, BrokerError, Conflict, Refused
 from router.nats.bucket import Bucket, Entry, WriteGuard
 from router.nats.error_codes import ErrorCode
@@ -48,9 +48,12 @@ class Session:
         return self.spec.pace
 
     @property
-    def start(self) -> Cursor:
-        """Where the deliveries of a webhook begin, which are read from one stream. Raises BadCursor."""
-        return Cursor.parse(self.spec.start)
+    def start(self) -> Cursor | VectorCursor:
+        return parse_cursor(self.spec.start)
+
+    def start_in(self, epoch: str) -> Cursor | None:
+        """Where it begins in one life of one stream of events; None where its start says nothing of that."""
+        return next((part for part in self.start.parts if part.epoch == epoch), None)
 
     @property
     def begin(self) -> Start:

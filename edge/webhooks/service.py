@@ -36,6 +36,7 @@ from router.clock import wall
 from router.cluster.partitions import Partitions
 from router.cluster.role import RoleSettings
 from router.errors import BrokerError
+from router.layout import FIRST
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.publisher import Publisher
 from router.record import Record
@@ -83,6 +84,10 @@ class Webhooks:
         self._registry = registry
         self._current_epoch = epoch
         self._first_epoch = ""
+        # The epochs of the streams of events, where a reshard has made several.
+        self._epochs: dict[str, str] = {}
+        self._resharded = asyncio.Event()
+        broker.on_layout(self._resharded.set)
         self._sender = Sender(guard)
         self.attempts = AttemptLog(broker, self.settings.attempts)
         self.endpoints = EndpointStore(broker.connection, writes)
@@ -115,6 +120,7 @@ class Webhooks:
             self.endpoints,
             self.delivery_stats.of,
             self._epoch,
+            self._epoch_of,
             self.settings.worker,
             self.settings.partitions,
         )
@@ -145,21 +151,33 @@ class Webhooks:
             noting = tasks.create_task(self.attempts.run(), name="webhook attempts")
             ending = tasks.create_task(self._context.acks.run(), name="webhook acks")
             keeping = tasks.create_task(self.delivery_stats.run(), name="webhook stats")
+            following = tasks.create_task(self._follow_layout(), name="webhook layout")
             self._tasks = [fanning]
             await self._ready.wait()
             await self.partitions.run()
-            for each in (watching, counting, fanning, noting, ending, keeping):
+            for each in (watching, counting, fanning, noting, ending, keeping, following):
                 each.cancel()
 
     async def _learn_epoch(self) -> None:
         """Reads the epoch of the event store, because `epoch` may not know it yet."""
         while not self._closing:
             try:
-                self._first_epoch = (await self._broker.state()).epoch
+                layout = (await self._broker.events_state()).layout
+                self._first_epoch = layout.current.epoch
+                self._epochs = {shard.stream: shard.epoch for shard in layout.by_stream.values()}
                 return
             except BrokerError as fault:
                 log.info("webhooks wait for the event store; they try again", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
+
+    async def _follow_layout(self) -> None:
+        while True:
+            await self._resharded.wait()
+            self._resharded.clear()
+            await self._learn_epoch()
+
+    def _epoch_of(self, stream: str) -> str | None:
+        return None if self._broker.layout is FIRST else self._epochs.get(stream)
 
     async def _watch(self) -> None:
         while True:

@@ -71,8 +71,8 @@ def size_of(edge: Edge) -> dict[str, int]:
         "stats": len(edge.cluster_stats.stats),
         "states": len(edge.webhooks.endpoints._known),
         "writes": len(edge.webhooks.endpoints._own),
-        "gone": len(edge.webhooks.fanout._members.gone),
-        "members": len(edge.webhooks.fanout._members.all),
+        "gone": len(edge.webhooks.fanout._newest[0].members.gone),
+        "members": len(edge.webhooks.fanout._newest[0].members.all),
         "dispatchers": sum(len(worker.dispatchers) for worker in edge.webhooks._workers()),
         "readers": len(edge.hub.readers),
     }
@@ -195,7 +195,7 @@ async def test_sessions_that_come_and_go_leave_nothing(
 
 async def _settled(store: Broker, edge: Edge) -> dict[str, tuple[int, int, int]] | None:
     """What there is of everything once it is the same twice, and nothing waits to be removed."""
-    if edge.webhooks.fanout._members.gone or len(edge.registry.sessions) != KEPT:
+    if edge.webhooks.fanout._newest[0].members.gone or len(edge.registry.sessions) != KEPT:
         return None
     first = await weigh(store)
     await asyncio.sleep(3.0)

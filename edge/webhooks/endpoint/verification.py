@@ -117,7 +117,7 @@ class Verification:
             source="callboard",
             test=True,
         )
-        start = session.start
+        start = session.start.parts[0]
         record = Record(start.sequence, event.subject, encode(event), check=start.check)
         posted = build_payload([record], start.epoch, session.id, session.spec.dialect, endpoint.batch is not None)
         delivery = delivery_id(event.id, 0, session.id)

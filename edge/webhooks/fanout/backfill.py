@@ -17,7 +17,7 @@ from edge.webhooks.fanout.retention import Retention
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.queue.job import Job
 from router.errors import BrokerError
-from router.layout import ORIGINAL
+from router.layout import Shard
 from router.replay import Replay
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ class Backfill:
 
     def __init__(
         self,
+        shard: Shard,
         progress: FanoutProgress,
         members: Members,
         replay: Replay,
@@ -41,6 +42,7 @@ class Backfill:
         retention: Retention,
         settings: FanoutSettings,
     ) -> None:
+        self._shard = shard
         self._progress = progress
         self._members = members
         self._replay = replay
@@ -93,7 +95,9 @@ class Backfill:
         """Stores the next jobs of one session; says whether it may go on at once."""
         session = member.session
         try:
-            stretch = await self._replay.of_shard(ORIGINAL, session.view.patterns, member.after, self._progress.matched)
+            stretch = await self._replay.of_shard(
+                self._shard, session.view.patterns, member.after, self._progress.matched
+            )
             shown = await self._filtering.select(session.view, stretch.records)
             # What ran out of retention while it was read is missing in it.
             if await self._retention.skip_lost(member):
@@ -109,18 +113,19 @@ class Backfill:
         upto = min(stretch.upto, member.expired) if member.reason else stretch.upto
         jobs: list[MemberJob] = []
         for job in self._matcher.jobs(member, shown):
-            if job.sequence > upto or job.sequence in member.ahead:
+            sequence = job.stored
+            if sequence > upto or sequence in member.ahead:
                 continue
-            if job.sequence <= member.expired:
+            if sequence <= member.expired:
                 await self._expire(session, job)
             elif reason := self._admission.take(session, job):
-                member.reason, upto = reason, job.sequence - 1
+                member.reason, upto = reason, sequence - 1
                 break
             else:
                 jobs.append((member, job))
         refused = await self._writer.store(jobs)
         if refused:
-            member.reason, upto = "stream", min(job.sequence for _, job in refused) - 1
+            member.reason, upto = "stream", min(job.stored for _, job in refused) - 1
             member.not_before = time.monotonic() + self._settings.refused_pause
             member.note_ahead([job for _, job in jobs], [job for _, job in refused])
         member.after = max(member.after, upto)

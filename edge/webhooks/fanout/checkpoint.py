@@ -1,4 +1,4 @@
-"""The fan-out's checkpoint in LEASES: its position, and a mark for each session, saved under compare-and-set.
+"""The fan-out's checkpoint of a shard in LEASES: its position, and a mark for each session, saved under compare-and-set.
 
 An owner that lost the role without noticing cannot move the position: its save meets a Conflict.
 """
@@ -11,14 +11,13 @@ from datetime import timedelta
 import msgspec
 
 from edge.sessions.registry import Registry
-from edge.webhooks.fanout.marks import MARKS, Mark, read_mark
+from edge.webhooks.fanout.marks import Mark, marks_key, read_mark
 from edge.webhooks.fanout.members import Members
 from edge.webhooks.fanout.progress import FanoutProgress
-from router.beginning import Beginnings
 from router.broker import Broker, StreamState
 from router.cursor import UNKNOWN, Cursor, parse_time
 from router.errors import BrokerError, Conflict
-from router.events_state import of_stream
+from router.layout import Shard
 from router.nats.bucket import Bucket, Entry
 from router.replay import Replay
 from router.stored import decoder
@@ -27,6 +26,12 @@ from router.topology import LEASES
 log = logging.getLogger(__name__)
 
 POSITION = "fanout.position"
+
+
+def position_key(shard: Shard) -> str:
+    """The key of the position in a shard."""
+    return POSITION if shard.generation == 0 else f"{POSITION}.{shard.stream}"
+
 
 # How much earlier than the saved position the events may be stored that are fanned out again after a restore: for stores
 # whose clocks differ, and for a position that was saved late.
@@ -44,22 +49,31 @@ class MatchedPosition(msgspec.Struct):
 _position = decoder(MatchedPosition, LEASES)
 
 
+async def holds(replay: Replay, shard: Shard, place: Cursor, state: StreamState) -> bool:
+    """Whether a shard still holds at a place what it held before, as far as that can be told. Raises BrokerError."""
+    if place.check == UNKNOWN or not state.first <= place.sequence <= state.last:
+        return True
+    return await replay.checks.find(place.sequence, shard) in (place.check, UNKNOWN)
+
+
 class Checkpoint:
     """Loads and saves how far the fan-out has come."""
 
     def __init__(
         self,
         broker: Broker,
+        shard: Shard,
         bucket: Bucket,
         replay: Replay,
         registry: Registry,
         progress: FanoutProgress,
         members: Members,
     ) -> None:
-        self._broker = broker
+        self._shard = shard
+        self._events = broker.shard(shard)
+        self._position_key, self._marks = position_key(shard), marks_key(shard)
         self._bucket = bucket
         self._replay = replay
-        self._beginnings = Beginnings(broker, replay)
         self._registry = registry
         self._progress = progress
         self._members = members
@@ -83,14 +97,14 @@ class Checkpoint:
     async def load(self) -> None:
         """Reads how far the predecessor came, into the progress and the marks. Raises BrokerError."""
         progress, members = self._progress, self._members
-        state = await self._broker.state()
-        entry = await self._bucket.get(POSITION)
-        kept = _position(POSITION, entry.value) if entry else None
+        state = await self._events.state()
+        entry = await self._bucket.get(self._position_key)
+        kept = _position(self._position_key, entry.value) if entry else None
         self._revision = entry.revision if entry else 0
         progress.epoch = state.epoch
         marks = {
             each.key.rpartition(".")[2]: mark
-            for each in await self._bucket.entries(f"{MARKS}.*")
+            for each in await self._bucket.entries(f"{self._marks}.*")
             if (mark := read_mark(each.key, each.value)) is not None
         }
         if entry is None and self._former is not None:
@@ -99,7 +113,9 @@ class Checkpoint:
         if kept is None:
             # There was no predecessor. Where its note cannot be decoded, all that is kept is fanned out again: jobs that
             # were stored lately are dropped as repeats, and none is missing.
-            progress.position = max(state.first - 1, 0) if entry and entry.value else state.last
+            # Nor is there one of a shard that a reshard made; what is there comes behind the former generation.
+            is_behind = bool(entry and entry.value) or self._shard.generation > 0
+            progress.position = max(state.first - 1, 0) if is_behind else state.last
         elif kept.epoch != state.epoch:
             # Another life of the stream: all it holds is new.
             progress.position = max(state.first - 1, 0)
@@ -109,7 +125,7 @@ class Checkpoint:
         progress.oldest = max(state.first - 1, 0)
         await self._check_restore(state, kept, entry)
         if progress.newest[0] != progress.position or progress.newest[1] == UNKNOWN:
-            progress.newest = progress.position, await self._replay.checks.find(progress.position)
+            progress.newest = progress.position, await self._replay.checks.find(progress.position, self._shard)
         progress.matched = progress.start = progress.position
         self._saved = -1
         members.marks = marks
@@ -130,28 +146,29 @@ class Checkpoint:
         progress.newest = 0, UNKNOWN
         if kept is None or kept.epoch != state.epoch:
             return
-        if kept.sequence <= state.last and await self._beginnings.fits(
-            Cursor(kept.epoch, kept.sequence, kept.check), of_stream(state)
-        ):
+        if kept.sequence <= state.last and await self._fits(Cursor(kept.epoch, kept.sequence, kept.check), state):
             progress.newest = kept.sequence, kept.check
             return
         progress.position = progress.ceiling = await self._before(state, entry)
         for session in list(self._registry.sessions.values()):
-            start = session.start
-            known = start.epoch == state.epoch and start.check != UNKNOWN and start.sequence <= state.last
-            if not known or not await self._beginnings.fits(start, of_stream(state)):
+            start = session.start_in(state.epoch)
+            known = start is not None and start.check != UNKNOWN and start.sequence <= state.last
+            if start is None or not known or not await self._fits(start, state):
                 progress.unfit.add(session.id)
         log.error(
             "an older state of the event stream was restored; the fan-out goes back and may post some events twice",
             extra={"saved": kept.sequence, "last": state.last, "after": progress.position},
         )
 
+    async def _fits(self, part: Cursor, state: StreamState) -> bool:
+        return await holds(self._replay, self._shard, part, state)
+
     async def _before(self, state: StreamState, entry: Entry | None) -> int:
         """The sequence before the first event that was stored at about the time of an entry, or later."""
         oldest = max(state.first - 1, 0)
         if entry is None or not entry.stored:
             return oldest
-        page = await self._broker.read(">", 0, 1, since=parse_time(entry.stored) - MARGIN)
+        page = await self._events.read(">", 0, 1, since=parse_time(entry.stored) - MARGIN)
         return max(page.records[0].sequence - 1, oldest) if page.records else state.last
 
     # Saving
@@ -179,17 +196,17 @@ class Checkpoint:
             check = newest[1]
         else:
             # Nothing was matched there: the sessions began behind it.
-            check = await self._replay.checks.find(position)
+            check = await self._replay.checks.find(position, self._shard)
             if progress.suspect:
                 return
             if check != UNKNOWN and progress.newest is newest and newest[0] <= position:
                 progress.newest = position, check
         value = msgspec.json.encode(MatchedPosition(progress.epoch, position, check))
         try:
-            self._revision = await self._bucket.update(POSITION, value, self._revision)
+            self._revision = await self._bucket.update(self._position_key, value, self._revision)
         except Conflict:
             # A save whose answer was lost is our own.
-            entry = await self._bucket.get(POSITION)
+            entry = await self._bucket.get(self._position_key)
             if entry is None or entry.value != value:
                 raise
             self._revision = entry.revision
@@ -203,7 +220,7 @@ class Checkpoint:
                 continue
             mark = Mark(epoch, member.after, member.joined, member.since)
             try:
-                await self._bucket.put(f"{MARKS}.{session_id}", msgspec.json.encode(mark))
+                await self._bucket.put(f"{self._marks}.{session_id}", msgspec.json.encode(mark))
             except BrokerError:
                 members.dirty.add(session_id)
                 raise

@@ -1,4 +1,4 @@
-"""The webhook sessions in the fan-out: those that have joined the live events, and those that catch up on their own."""
+"""The webhook sessions in the fan-out of a shard: those that have joined the live events, and those that catch up on their own."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Member:
 
     def note_ahead(self, stored: list[Job], refused: list[Job]) -> None:
         """Remembers which jobs behind a refused one are stored: their ids are known to the stream for ten minutes only."""
-        failed = {job.sequence for job in refused}
+        failed = {job.stored for job in refused}
         first = min(failed)
-        self.ahead |= {job.sequence for job in stored if job.sequence > first} - failed
+        self.ahead |= {job.stored for job in stored if job.stored > first} - failed
 
 
 # A job, and the session that it is for.
@@ -121,11 +121,12 @@ class Members:
             if progress.ceiling is not None and after > progress.ceiling:
                 # It had come so far in the former life of the stream.
                 unfit = session.id in progress.unfit
-                after = progress.ceiling if unfit else max(progress.ceiling, session.start.sequence)
+                begun = session.start_in(progress.epoch)
+                after = progress.ceiling if unfit or begun is None else max(progress.ceiling, begun.sequence)
                 self.dirty.add(session.id)
             return Member(session, after, mark.joined and not late, partition, mark.since)
-        start = session.start
-        after = start.sequence if start.epoch == progress.epoch else progress.oldest
+        start = session.start_in(progress.epoch)
+        after = start.sequence if start is not None else progress.oldest
         if progress.ceiling is not None and session.id in progress.unfit:
             after = min(after, progress.ceiling)
         return Member(session, after, False, partition)
@@ -138,12 +139,16 @@ class Members:
 
     def remove(self, member: Member) -> None:
         """Removes a session that was deleted, or is no webhook any more."""
+        self.release(member)
+        self.gone.add(member.session.id)
+
+    def release(self, member: Member) -> None:
+        """Takes a session out that has all of this shard; what is stored of it stays."""
         session_id = member.session.id
         member.removed = True
         del self.all[session_id]
         self.joined.discard(member)
         self.waiting.pop(session_id, None)
-        self.gone.add(session_id)
 
     def join(self, member: Member) -> bool:
         """Lets a session join where it has seen all that was matched; nothing may be awaited around this."""

@@ -1,4 +1,4 @@
-"""How far the fan-out has come in EVENTS: the values that its parts share while this process owns the role."""
+"""How far the fan-out has come in one shard of EVENTS: the values that its parts share while this process owns the role."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from router.cursor import UNKNOWN
 
 @dataclass(slots=True)
 class FanoutProgress:
-    """Sequences in EVENTS, as of one ownership of the role.
+    """Sequences in the shard, as of one ownership of the role.
 
     Events up to `matched` have been matched with the joined sessions; their jobs are stored up to `position`.
     """

@@ -16,6 +16,7 @@ from edge.webhooks.fanout.settings import FanoutSettings
 from router.broker import Broker, StreamState
 from router.clock import wall
 from router.errors import BrokerError
+from router.layout import Shard
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Retention:
     def __init__(
         self,
         broker: Broker,
+        shard: Shard,
         progress: FanoutProgress,
         members: Members,
         stats: Callable[[str], Stats],
@@ -34,6 +36,7 @@ class Retention:
     ) -> None:
         """Events wait at most `keep` seconds for an endpoint, where its session does not say how long."""
         self._broker = broker
+        self._events = broker.shard(shard)
         self._progress = progress
         self._members = members
         self._stats = stats
@@ -52,7 +55,7 @@ class Retention:
 
     async def _check_waiting(self) -> None:
         """Notes up to where events are too old for each session. Raises BrokerError."""
-        state = await self._broker.state()
+        state = await self._events.state()
         self._progress.oldest = max(state.first - 1, 0)
         waiting = self._members.waiting
         # By how long they may wait, which is the same for most.
@@ -74,7 +77,7 @@ class Retention:
 
     async def _last_before(self, moment: float, state: StreamState) -> int:
         """The sequence of the last event that was stored before a time. Raises BrokerError."""
-        page = await self._broker.read(">", 0, 1, since=datetime.fromtimestamp(moment, UTC))
+        page = await self._events.read(">", 0, 1, since=datetime.fromtimestamp(moment, UTC))
         return page.records[0].sequence - 1 if page.records else state.last
 
     async def skip_lost(self, member: Member) -> bool:
@@ -82,7 +85,7 @@ class Retention:
 
         Raises BrokerError.
         """
-        before_first = max((await self._broker.state()).first - 1, 0)
+        before_first = max((await self._events.state()).first - 1, 0)
         if before_first <= member.after:
             return False
         await publish_gap(self._broker, member.session, member.after + 1, before_first)

@@ -1,4 +1,4 @@
-"""The live events of the fan-out, in order: received from a subscription, or read from the store where one is missing."""
+"""The events of a shard for the fan-out, in order: received from a subscription, or read from the store where one is missing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Protocol
 from edge.webhooks.fanout.progress import FanoutProgress
 from router.broker import Broker
 from router.errors import BrokerError
+from router.layout import Shard
 from router.live_copy import listen
 from router.record import Record
 
@@ -19,6 +20,13 @@ log = logging.getLogger(__name__)
 
 class EventSubscription(Protocol):
     """Receives events until it is stopped."""
+
+    async def stop(self) -> None:
+        """Ends it."""
+
+
+class _Nothing:
+    """Receives nothing."""
 
     async def stop(self) -> None:
         """Ends it."""
@@ -34,6 +42,7 @@ class EventSource:
     def __init__(
         self,
         broker: Broker,
+        shard: Shard,
         progress: FanoutProgress,
         wake: asyncio.Event,
         subscribe: Subscribe | None = None,
@@ -41,8 +50,13 @@ class EventSource:
         buffer: int,
         batch: int,
     ) -> None:
-        """`wake` is set by each event; at most `buffer` of them are kept, and at most `batch` are given at once."""
+        """`wake` is set by each event; at most `buffer` of them are kept, and at most `batch` are given at once.
+
+        Of a sealed shard nothing is received, and all is read from the store.
+        """
         self._broker = broker
+        self._shard = shard
+        self.is_sealed = False
         self._progress = progress
         self._wake = wake
         self._subscribe = subscribe or self._subscribe_alone
@@ -67,6 +81,10 @@ class EventSource:
     async def open(self) -> None:
         """Subscribes; where that fails the source stays closed, after a pause."""
         try:
+            if self.is_sealed:
+                self._subscription = _Nothing()
+                self.behind = True
+                return
             self._subscription = await self._subscribe(self._receive, self._suspect)
         except BrokerError as fault:
             log.warning("the fan-out cannot subscribe to events; it tries again", extra={"fault": str(fault)})
@@ -84,9 +102,11 @@ class EventSource:
     async def _subscribe_alone(
         self, receive: Callable[[Record], None], _suspect: Callable[[], None]
     ) -> EventSubscription:
-        return await listen(self._broker.connection, ">", receive)
+        return await listen(self._broker.connection, ">", receive, self._broker.layout)
 
     def _receive(self, record: Record) -> None:
+        if record.shard.stream != self._shard.stream:
+            return
         self._received.append(record)
         self.last_received = max(self.last_received, record.sequence)
         self._wake.set()
@@ -112,6 +132,6 @@ class EventSource:
 
     async def read(self) -> list[Record]:
         """Reads the next events from the store. Raises BrokerError."""
-        page = await self._broker.read(">", self._progress.matched)
+        page = await self._broker.shard(self._shard).read(">", self._progress.matched)
         self.behind = page.more
         return page.records

@@ -8,7 +8,7 @@ recovery and its own: what a crash left unsaved is stored again, and JetStream d
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,11 +28,13 @@ from router.beginning import Beginnings
 from router.broker import Broker
 from router.clock import wall
 from router.codec import rfc3339
-from router.cursor import Cursor, Start
+from router.cursor import Start
 from router.event_place import place_in
-from router.events_state import of_stream
-from router.layout import ORIGINAL
+from router.events_state import EventsState
 from router.nats.bucket import WriteGuard
+from router.place import cursor_of
+from router.position import Position
+from router.replay import Replay
 
 ROLE = "role.recoveries"
 # Recoveries of one session that are not over; more are refused.
@@ -131,20 +133,22 @@ class Recoveries:
 
     async def replay(self, session: Session, start: Start, end: Start | None, rate: float) -> Recovery:
         """Creates a replay of a range of past events, as far as it is kept. Raises Problem or BrokerError."""
-        state = await self.broker.state()
+        state = await self.broker.events_state()
         patterns, replay = session.view.patterns, self._redelivery.replay
-        places, events = Beginnings(self.broker, replay), of_stream(state)
-        first = (await places.place(start, patterns, events)).after.of(ORIGINAL)
-        last = state.last if end is None else (await places.place(end, patterns, events)).after.of(ORIGINAL)
+        places = Beginnings(self.broker, replay)
+        first = (await places.place(start, patterns, state)).after
+        last = state.last if end is None else (await places.place(end, patterns, state)).after
+        spans = _spans(state, patterns, first, last)
         return await self._start(
             session,
             "replay",
-            first=first,
-            last=last,
-            after=first,
+            first=spans[0][0],
+            last=spans[-1][1],
+            after=spans[0][0],
+            spans=spans if len(spans) > 1 else (),
             rate=rate,
-            since=str(Cursor(state.epoch, first, replay.checks.known(first))),
-            until=str(Cursor(state.epoch, last, replay.checks.known(last))),
+            since=_cursor(state, first, replay),
+            until=_cursor(state, last, replay),
         )
 
     async def _start(self, session: Session, kind: Kind, **more: Any) -> Recovery:
@@ -178,3 +182,23 @@ class Recoveries:
         # A copy of its own: what the watch reports of it must not change it under the work.
         copy = msgspec.structs.replace(recovery)
         return RecoveryRun(self._redelivery, self.attempts, self.settings, self._jobs, copy, revision)
+
+
+def _spans(state: EventsState, patterns: Sequence[str], first: Position, last: Position) -> tuple[tuple[int, int], ...]:
+    """The parts of each shard between two positions that may hold events of some patterns; one that is empty where none does."""
+    found: list[tuple[int, int]] = []
+    for generation in state.layout.generations:
+        number = generation.number
+        if first.generation <= number <= last.generation:
+            low = first if number == first.generation else state.begin_of(number)
+            high = last if number == last.generation else state.last_of(number)
+            shards = generation.shards_of(patterns)
+            found += [(place_in(shard, low.of(shard)), place_in(shard, high.of(shard))) for shard in shards]
+    return tuple(span for span in found if span[0] < span[1]) or tuple(found[:1]) or ((0, 0),)
+
+
+def _cursor(state: EventsState, position: Position, replay: Replay) -> str:
+    generation = state.layout.generation(position.generation)
+    assert generation is not None
+    checks = tuple(replay.checks.known(position.of(shard), shard) for shard in generation.shards)
+    return str(cursor_of(position, generation.epoch, checks))

@@ -34,8 +34,9 @@ class RecoverySettings:
 class Recovery(BackgroundJob, kw_only=True, omit_defaults=True):
     """One order to deliver again, and how far it has come.
 
-    A `recover` is about attempts between two places of ATTEMPTS, a `replay` about events between two of EVENTS; `after` is
-    the place in EVENTS up to which all was delivered again.
+    A `recover` is about attempts between two places of ATTEMPTS, a `replay` about events between two of EVENTS
+    (`router.event_place`); `after` is the place in EVENTS up to which all was delivered again. `spans` are the parts of a replay
+    over several shards, in the order of their places.
     """
 
     session: str
@@ -44,8 +45,14 @@ class Recovery(BackgroundJob, kw_only=True, omit_defaults=True):
     until: str = ""
     first: int = 0
     last: int = 0
+    spans: tuple[tuple[int, int], ...] = ()
     rate: float = DEFAULT_RATE
     total: int | None = None
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """What a replay is about: from behind one place up to another in the same shard, each."""
+        return self.spans or ((self.first, self.last),)
 
     @property
     def progress(self) -> float | None:
@@ -53,7 +60,9 @@ class Recovery(BackgroundJob, kw_only=True, omit_defaults=True):
         if self.state == "done":
             return 1.0
         if self.kind == "replay":
-            return (self.after - self.first) / (self.last - self.first) if self.last > self.first else 1.0
+            done = sum(min(max(self.after, low), high) - low for low, high in self.ranges)
+            whole = sum(high - low for low, high in self.ranges)
+            return done / whole if whole > 0 else 1.0
         return min(1.0, (self.sent + self.skipped) / self.total) if self.total else None
 
     def describe(self) -> dict[str, Any]:

@@ -98,14 +98,16 @@ class RecoveryRun(JobRun[Recovery]):
     async def _replay(self) -> None:
         recovery = self.job
         await self._find_letters(range(recovery.after + 1, recovery.last + 1), 0.0)
-        while recovery.after < recovery.last:
-            # Looked up again for each page: a change of the session counts from now on.
-            session = await self.retry(self._redelivery.registry.find, recovery.session)
-            records, reached = await self.retry(self._redelivery.stretch, session, recovery.after, recovery.last)
-            for record in records:
-                await self._redeliver(record)
-                await self._reached(record.sequence)
-            recovery.after = max(recovery.after, reached)
+        for low, high in recovery.ranges:
+            recovery.after = max(recovery.after, low)
+            while recovery.after < high:
+                # Looked up again for each page: a change of the session counts from now on.
+                session = await self.retry(self._redelivery.registry.find, recovery.session)
+                records, reached = await self.retry(self._redelivery.stretch, session, recovery.after, high)
+                for record in records:
+                    await self._redeliver(record)
+                    await self._reached(place_in(record.shard, record.sequence))
+                recovery.after = max(recovery.after, reached)
         recovery.total = recovery.sent
 
     async def _find_letters(self, wanted: Collection[int], since: float) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from edge.filters.evaluation import Filtering
 from edge.sessions.registry import Registry, Session
 from edge.webhooks.history.attempt import Part
+from edge.webhooks.queue.event_record import event_record
 from edge.webhooks.queue.job import ABOUT_ENDPOINTS, Job
 from edge.webhooks.queue.redriven import RedrivenDeadLetters
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
-from router.event_place import locate, place_in
-from router.layout import ORIGINAL, original_subject
+from router.event_place import locate, place_in, sequence_of
+from router.layout import FIRST, original_subject
 from router.nats.headers import header
 from router.record import Record
 from router.replay import Replay
@@ -34,11 +35,15 @@ class Redelivery:
     async def record(self, part: Part, session: Session) -> Record | None:
         """The event that a delivery is about; None where it is no longer kept, or no longer granted. Raises BrokerError."""
         place = locate(part.sequence)
+        shard = self._broker.layout.by_stream.get(place.stream)
+        if shard is None:
+            return None
         reply = await self._broker.stream(place.stream).read_one({"seq": place.sequence})
         if reply is None:
             return None
         stored = header(reply.headers, b"Nats-Subject") or ""
-        record = Record(place.sequence, original_subject(stored), reply.payload, shard=place.shard)
+        epoch = None if self._broker.layout is FIRST else (await self._broker.shard(shard).state()).epoch
+        record = event_record(part.sequence, original_subject(stored), reply.payload, epoch)
         if record.event is None or record.event.id != part.event:
             return None
         # A session that was narrowed by hand is sent again what it was sent; one from which a grant was taken is not.
@@ -65,14 +70,19 @@ class Redelivery:
         await self._broker.store(*publish)
 
     async def stretch(self, session: Session, after: int, upto: int) -> tuple[list[Record], int]:
-        """Events that a session shows behind a place, and how far that reaches. Raises BrokerError."""
-        stretch = await self.replay.of_shard(ORIGINAL, session.view.patterns, after, upto)
+        """Events that a session shows behind a place, up to another of the same shard, and how far that reaches. Raises BrokerError."""
+        shard = self._broker.layout.by_stream.get(locate(after).stream)
+        if shard is None:
+            # All in it was too old.
+            return [], upto
+        behind, bound = sequence_of(after), sequence_of(upto)
+        stretch = await self.replay.of_shard(shard, session.view.patterns, behind, bound)
         shown = [
             record
             for record in await self._filtering.select(session.view, stretch.records)
-            if after < record.sequence <= upto and not _is_own_news(record, session.id)
+            if behind < record.sequence <= bound and not _is_own_news(record, session.id)
         ]
-        return shown, min(stretch.upto, upto)
+        return shown, place_in(shard, min(stretch.upto, bound))
 
 
 def _is_own_news(record: Record, session: str) -> bool:

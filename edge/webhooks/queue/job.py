@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from router.clock import wall
 from router.codec import DECODE_FAULTS, rfc3339, unpack
 from router.deadletter import Origin
-from router.event_place import locate
+from router.event_place import locate, sequence_of
 from router.nats.consumer import Message
 from router.nats.publisher import Publish
 from router.topology import HOOKS, RETRIES
@@ -142,6 +142,11 @@ class Job(msgspec.Struct, frozen=True):
     @property
     def id(self) -> str:
         return delivery_id(self.event_id, self.sequence, self.session)
+
+    @property
+    def stored(self) -> int:
+        """The sequence of its event in the event's shard."""
+        return sequence_of(self.sequence)
 
     @property
     def deadletter_id(self) -> str:

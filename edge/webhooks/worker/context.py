@@ -17,6 +17,7 @@ from edge.webhooks.endpoint.store import EndpointStore
 from edge.webhooks.history.attempt_log import AttemptLog
 from edge.webhooks.queue.acks import AckBatcher
 from edge.webhooks.queue.backlog import Backlog
+from edge.webhooks.queue.event_record import event_record
 from edge.webhooks.queue.job import Job
 from edge.webhooks.queue.ordering import QueueSettings
 from edge.webhooks.queue.redriven import RedrivenDeadLetters
@@ -66,6 +67,8 @@ class WorkerContext:
     endpoints: EndpointStore
     stats: Callable[[str], Stats]
     epoch: Callable[[], str]
+    # The epoch of one stream of events; None for all, where there is only one stream.
+    epoch_of: Callable[[str], str | None]
     settings: WorkerSettings
     partitions: int
 
@@ -95,8 +98,8 @@ class WorkerContext:
         """The job's event, shared with the other jobs it makes: decoded once, encoded once."""
         record = self._records.get(job.sequence)
         if record is None or record.payload != job.payload:
-            place = locate(job.sequence)
-            record = self._records[job.sequence] = Record(place.sequence, job.subject, job.payload, shard=place.shard)
+            epoch = self.epoch_of(locate(job.sequence).stream)
+            record = self._records[job.sequence] = event_record(job.sequence, job.subject, job.payload, epoch)
             if len(self._records) > MAX_RECORDS:
                 self._records.popitem(last=False)
         return record

@@ -27,10 +27,11 @@ from edge.webhooks.worker.context import WorkerSettings
 from router import provisioning
 from router.broker import Broker
 from router.cluster.role import RoleSettings
-from router.cursor import Cursor
 from router.errors import BrokerError
 from router.event import Event
 from router.nats.settings import BrokerSettings
+from router.place import cursor_of
+from router.position import of_one
 from router.topology import TopologySettings
 from tests.servers import Pair
 from tests.waiting import PATIENCE, eventually
@@ -201,7 +202,8 @@ class Stage:
 
     async def session(self, url: str, *, start: int | None = None, **more: Any) -> Session:
         """Stores a webhook session of its own, which begins after `start`, or now."""
-        state = await self.broker.state()
+        state = await self.broker.events_state()
+        begin = state.last if start is None else of_one(start)
         endpoint = EndpointSettings(
             url=url, **{name: more.pop(name) for name in EndpointSettings.__struct_fields__ if name in more}
         )
@@ -209,7 +211,7 @@ class Stage:
             id=f"sess_{secrets.token_hex(12)}",
             delivery_method="webhook",
             created=time.time_ns(),
-            start=str(Cursor(state.epoch, state.last if start is None else start)),
+            start=str(cursor_of(begin, state.epoch if start is None else state.layout.generations[0].epoch)),
             webhook=endpoint,
             **more,
         )

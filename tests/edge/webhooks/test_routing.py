@@ -16,7 +16,7 @@ async def test_the_fan_out_asks_no_session_about_an_event_that_is_new_to_it(
     process = await stage.process()
     for number in range(20):
         await stage.session(receiver.url, subjects=[f"job.n{number}.>"])
-    await eventually(lambda: len(process.webhooks.fanout._members.joined) == 20)
+    await eventually(lambda: len(process.webhooks.fanout._newest[0].members.joined) == 20)
     asked = Asked(monkeypatch)
 
     for number in range(20):
@@ -29,7 +29,7 @@ async def test_the_fan_out_asks_no_session_about_an_event_that_is_new_to_it(
 async def test_a_change_of_one_session_leaves_what_is_known_of_the_others(stage: Stage, receiver: Receiver) -> None:
     process = await stage.process()
     first, second = [await stage.session(receiver.url, subjects=[f"job.{name}.>"]) for name in ("one", "two")]
-    joined = process.webhooks.fanout._members.joined
+    joined = process.webhooks.fanout._newest[0].members.joined
     await eventually(lambda: len(joined) == 2)
     await stage.publish("job.one.done")
     await eventually(lambda: len(receiver.posts) == 1)

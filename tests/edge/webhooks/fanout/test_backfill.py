@@ -17,6 +17,7 @@ from edge.webhooks.fanout.progress import FanoutProgress
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.queue.job import FRESH
 from router.event import Event
+from router.layout import ORIGINAL
 from router.topology import HOOKS
 from tests.edge.webhooks.fanout.fanning import KIB, NOWHERE, SMALL, fanning, held, jobs, numbers
 from tests.edge.webhooks.observing import PATIENT, reasons, state
@@ -124,7 +125,7 @@ async def test_it_sleeps_while_no_session_waits():
     members.waiting = waiting
     settings = FanoutSettings(room_every=0.0)
     # The other parts are for sessions that may go on, and there is none.
-    backfill = Backfill(FanoutProgress(), members, None, None, None, None, None, None, settings)
+    backfill = Backfill(ORIGINAL, FanoutProgress(), members, None, None, None, None, None, None, settings)
     member = Member(Session(SessionSpec(id="sess_1", delivery_method="webhook", created=1, start=""), 1), 0, False, 0)
     member.not_before = math.inf
 

@@ -54,7 +54,7 @@ async def test_events_that_were_not_heard_are_read_once_that_is_noticed(stage: S
 
     await eventually(lambda: counted(1))
     # As where the server drops messages for a subscriber that is too slow.
-    fanout._source._received = deque(maxlen=0)
+    fanout._newest[0].source._received = deque(maxlen=0)
     await stage.publish("agent.run-1.progress", 3)
 
     await eventually(lambda: counted(4))
