@@ -11,9 +11,11 @@ from router import store_health, topology
 from router.broker import Broker
 from router.errors import StoreFailed, Timeout
 from router.nats.settings import BrokerSettings
+from router.nats.stream import stream_names
 from router.store_health import TURNS, StoreHealth
 from router.store_trouble import Finding
 from router.topology import DeclaredStream, TopologySettings
+from tests.router.resharding import broker_of, reshard
 from tests.waiting import PATIENCE, eventually
 
 
@@ -115,3 +117,37 @@ async def test_while_all_is_well_the_streams_take_turns_and_a_missing_one_is_fou
 
         await eventually(lambda: health.recreated.get("KV_RULES"))
         running.cancel()
+
+
+async def test_behind_a_reshard_the_shards_are_examined_and_not_the_sealed_stream(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        health = StoreHealth(broker)
+        await reshard(broker, 3)
+        await eventually(lambda: broker.layout.current.number == 1)
+
+        await health.look()
+        assert health.writable and health.trouble(topology.EVENTS) is None
+
+        # One shard that takes no writes: EVENTS as a whole takes none, the other shards do.
+        await broker.stream("EVENTS_1_1").remove()
+        broker.topology = TopologySettings(apply_streams=False)
+        await health.look()
+
+        assert set(health.troubles) == {"EVENTS_1_1"}
+        assert health.trouble(topology.EVENTS) is not None
+        with pytest.raises(StoreFailed):
+            health.require("EVENTS_1_1")
+        health.require("EVENTS_1_0")
+
+
+async def test_a_former_stream_that_was_deleted_is_not_made_again_by_who_has_not_heard_of_it(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker, broker_of(own_nats) as other:
+        health = StoreHealth(other)
+        other.layouts._noticed = lambda *_: None  # type: ignore[method-assign]
+        await reshard(broker, 2)
+        await broker.stream("EVENTS").remove()
+
+        await health.look()
+
+        assert "EVENTS" not in await stream_names(broker.connection)
+        assert health.writable and not health.recreated

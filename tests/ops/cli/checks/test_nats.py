@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from actors.alerts.actor import Alerts, AlertsSettings
@@ -14,16 +15,19 @@ from edge.webhooks.queue.job import PARTITIONS
 from ops.cli.checks import nats
 from ops.cli.checks.findings import FAIL, OK, WARN, CheckResult
 from ops.cli.checks.nats import _alerts, _partitions
+from router import layout_entry
 from router.broker import Broker
 from router.cluster.ownership import member_key, owner_key, owner_value
+from router.layout_entry import KEY
 from router.limits import largest_event
 from router.nats.bucket import Bucket
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
-from router.topology import LEASES
+from router.topology import LAYOUT, LEASES
 from tests.actors.alerts.readings import HOT, written
 from tests.actors.system.running import running_actor
 from tests.ops.command import callboard, doctor_findings
+from tests.router.resharding import broker_of, reshard
 from tests.servers import running_server, serving_small
 from tests.waiting import eventually
 
@@ -126,3 +130,15 @@ async def _away(broker: Broker) -> list[CheckResult] | None:
 async def _mistaken(broker: Broker) -> CheckResult | None:
     found = await _alerts(broker.connection)
     return found[0] if found and found[0].verdict == WARN else None
+
+
+async def test_a_reshard_that_is_not_finished_is_found_and_one_that_is_is_told(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        await reshard(broker, 3)
+        found = await nats._events(broker)
+        assert (found.verdict, "in 4 streams, 1 of them sealed" in found.found) == (OK, True)
+
+        entry = layout_entry.begun(broker.layouts.entry, 5)
+        await Bucket(broker.connection, LAYOUT).put(KEY, msgspec.json.encode(entry))
+        found = await nats._events(broker)
+        assert (found.verdict, found.mend) == (FAIL, "`callboard streams reshard 5`")
