@@ -18,7 +18,7 @@ from functools import reduce
 from router.broker import Broker
 from router.checks import Checks
 from router.layout import FIRST, Layout, Shard
-from router.live_copy import ELSEWHERE, record_of, shard_names
+from router.live_copy import ELSEWHERE, find_shard, record_of, stream_of_copy
 from router.live_subscription import NOWHERE, LiveSubscription, Loss, UnverifiedRange
 from router.patterns import Patterns, Widest
 from router.position import Position, beginning, lacking
@@ -65,7 +65,7 @@ class Live:
         self._elsewhere = elsewhere
         self._checks = checks or Checks(broker.connection)
         self._layout = FIRST
-        self._shards = shard_names(FIRST)
+        self._find = find_shard(FIRST)
         self._wanted = Widest()
         self._active: dict[str, LiveSubscription] = {}
         # The same, to be found by subject or pattern: there may be thousands.
@@ -185,10 +185,16 @@ class Live:
         """Whether something received before all began anew is not compared with the store yet."""
         return bool(self._unverified)
 
+    def expect(self, layout: Layout) -> None:
+        """Takes what comes from the streams of a new layout; where these stand is said by `restart`, which must follow."""
+        self._layout, self._find = layout, find_shard(layout)
+        self._chains.clear()
+        self._trail = Trail(beginning(layout.current), layout, self._checks)
+
     def restart(self, since: Position, layout: Layout = FIRST) -> None:
         """Says that what was stored up to `since` need not have been received; what was received after it counts."""
         position = self.position.joined(since)
-        self._layout, self._shards = layout, shard_names(layout)
+        self._layout, self._find = layout, find_shard(layout)
         self._chains_since = position
         for subscription in self._active.values():
             subscription.begin(since)
@@ -347,9 +353,11 @@ class Live:
         return min(since, key=lambda position: (position.generation, sum(position.sequences)))
 
     def _made(self, subject: str, payload: bytes, headers: bytes) -> Record | None:
-        record = record_of(subject, payload, headers, self._shards)
+        record = record_of(subject, payload, headers, self._find)
         if record is not None and record.shard is ELSEWHERE:
-            self._elsewhere()
+            # What a sealed stream has copied late is read from the store.
+            if stream_of_copy(headers) not in self._layout.by_stream:
+                self._elsewhere()
             return None
         return record
 

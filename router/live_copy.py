@@ -13,35 +13,46 @@ from router.subject import LIVE
 _STREAM, _SEQUENCE, _PREVIOUS = b"\r\nNats-Stream: ", b"\r\nNats-Sequence: ", b"\r\nNats-Last-Sequence: "
 _STRIP = len(LIVE)
 
-# The shards of a layout by the names of their streams, as headers have them.
-ShardNames = dict[bytes, Shard]
-
-
+# Says from its headers which shard stores a live copy.
+FindShard = Callable[[bytes], Shard]
 # Where an event is stored that is of no shard known here.
 ELSEWHERE = Shard(-1, 0, 1, "", "")
 
 
-def shard_names(layout: Layout) -> ShardNames:
-    """The shards by their streams' names."""
-    return {name.encode(): shard for name, shard in layout.by_stream.items()}
+def find_shard(layout: Layout) -> FindShard:
+    """Finds the shards of a layout that take new events."""
+    shards = layout.current.shards
+    if len(shards) == 1:
+        only, mark = shards[0], _STREAM + shards[0].stream.encode() + b"\r"
+        return lambda headers: only if mark in headers else ELSEWHERE
+    names = {shard.stream.encode(): shard for shard in shards}
+    return lambda headers: names.get(_stream(headers), ELSEWHERE)
 
 
-_FIRST = shard_names(FIRST)
+def stream_of_copy(headers: bytes) -> str:
+    """Names the stream that a live copy is from."""
+    return _stream(headers).decode()
 
 
-def record_of(subject: str, payload: bytes, headers: bytes, shards: ShardNames = _FIRST) -> Record | None:
+def _stream(headers: bytes) -> bytes:
+    start = headers.find(_STREAM) + len(_STREAM)
+    return headers[start : headers.index(b"\r", start)]
+
+
+_FIRST = find_shard(FIRST)
+
+
+def record_of(subject: str, payload: bytes, headers: bytes, find: FindShard = _FIRST) -> Record | None:
     """Makes the record of a live copy; None for a message that was not stored."""
     # Few looks at bytes that hold eight headers: this is done for every event.
     at = headers.find(_SEQUENCE)
     if at < 0:
         return None
-    start = headers.find(_STREAM) + len(_STREAM)
-    shard = shards.get(headers[start : headers.index(b"\r", start)], ELSEWHERE)
     start = at + len(_SEQUENCE)
     sequence = int(headers[start : headers.index(b"\r", start)])
     start = headers.find(_PREVIOUS) + len(_PREVIOUS)
     previous = int(headers[start : headers.index(b"\r", start)]) if start >= len(_PREVIOUS) else 0
-    return Record(sequence, subject[_STRIP:], payload, previous, shard=shard)
+    return Record(sequence, subject[_STRIP:], payload, previous, 0, None, find(headers))
 
 
 async def listen(

@@ -21,12 +21,13 @@ class Trail:
 
     def add(self, record: Record) -> None:
         """Places the next event. Nobody may have it yet."""
-        self.position = position = self.position.after(record)
         index, parts = record.shard.index, self._parts
         if parts is None:
             # A record of the only stream makes its cursor by itself, once somebody asks for it.
+            self.position = position = Position(0, (record.sequence,))
             record.place(position)
             return
+        self.position = position = self.position.after(record)
         # With its epoch, which is not known where it is read.
         record.shard = shard = self._layout.by_stream[record.shard.stream]
         if shard.generation == 0:

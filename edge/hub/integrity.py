@@ -122,6 +122,16 @@ class Integrity:
         self.begins = state.begins
         return state
 
+    async def shard_named(self, stream: str, timeout: float) -> Shard | None:
+        """The shard of a stream, under a new layout where there is one by now; None where it is not known in time."""
+        if stream not in self.layout.by_stream:
+            self._elsewhere()
+            try:
+                await self.steady(timeout)
+            except Timeout:
+                return None
+        return self.layout.by_stream.get(stream)
+
     def state(self, position: Position) -> EventsState:
         """How far the streams reach as far as is known here, given that a reader stands at a position."""
         generations = self.layout.generations
@@ -167,7 +177,7 @@ class Integrity:
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._suspected.wait()
         except TimeoutError:
-            pass
+            self.live.expect(layout)
         if not self._steady.is_set() and self._broker.connection.connected:
             self._suspected.clear()
             try:
@@ -182,10 +192,13 @@ class Integrity:
 
     async def _renew(self) -> None:
         """Finds out where the streams stand, and says that all up to there must be read and not awaited."""
-        losses = self._losses
+        losses, layout = self._losses, self._broker.layout
+        if layout.current.number != self.layout.current.number:
+            # Else each event from there would begin this anew.
+            self.live.expect(layout)
         await self._broker.connection.flush()
         state = await self._broker.events_state()
-        if self._losses != losses:
+        if self._losses != losses or state.layout.current.number != layout.current.number:
             # What came after that answer may not have been received; the next connection asks anew.
             self._suspected.set()
             return
@@ -226,9 +239,7 @@ class Integrity:
 
     def _take_over(self, state: EventsState) -> None:
         """Goes on from where the streams stand, and under the layout that they have."""
-        if state.layout.current.number != self.layout.current.number:
-            # All that was received of the generation before is read from the store.
-            self._recent.forget()
+        renumbered = state.layout.current.number != self.layout.current.number
         self.epoch = state.epoch
         self.layout = self._replay.layout = state.layout
         self.begins = state.begins
@@ -237,6 +248,10 @@ class Integrity:
         # What was received since the loss and comes after `last` stays: no reader reads it from the store.
         self._recent.since = state.last
         self.live.restart(state.last, state.layout)
+        if renumbered:
+            # What came before the epochs of the streams were known has no cursors.
+            self._recent.forget()
+            self._recent.since = self.position
         self._steady.set()
 
     async def _is_continued(self, state: EventsState) -> bool:

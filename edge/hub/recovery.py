@@ -127,12 +127,17 @@ class ReaderRecovery:
     async def published(self, ack: Ack, check: int) -> str:
         """The cursor of an event that was just stored, whose bytes have this check; a repeat has that of the first."""
         integrity = self._integrity
-        shard = integrity.layout.by_stream.get(ack.stream, integrity.layout.current.shards[0])
-        if not ack.duplicate and shard.generation == 0:
-            return token(integrity.epoch, ack.sequence, check)
-        if not ack.duplicate:
-            self._replay.checks.note(ack.sequence, check, shard)
-        return await self.find_cursor(integrity.position.at(shard, ack.sequence))
+        shard = await integrity.shard_named(ack.stream or ORIGINAL.stream, REQUEST_TIMEOUT)
+        if shard is None:
+            # Behind this comes the event, and maybe some before it.
+            return self.cursor(integrity.position)
+        position = integrity.position.at(shard, ack.sequence)
+        generation = integrity.layout.generation(shard.generation)
+        if ack.duplicate or generation is None:
+            return await self.find_cursor(position)
+        # Not noted: the check of what lies past the end that was read last tells a stream that was rolled back.
+        checks = [check if each is shard else self.check(position.of(each), each) for each in generation.shards]
+        return str(cursor_of(position, generation.epoch, tuple(checks)))
 
     def position_in(self, subject: str, sequence: int) -> Position:
         """Up to a sequence in the shard that takes a subject, and in the others all that was received here."""

@@ -7,11 +7,11 @@ import asyncio
 from router.broker import Broker
 from router.event import Event
 from router.layout import ORIGINAL, Layout, generation
-from router.live_copy import ELSEWHERE, listen, record_of, shard_names
+from router.live_copy import ELSEWHERE, find_shard, listen, record_of
 from router.record import Record
 from tests.waiting import eventually
 
-THREE = shard_names(Layout((generation(1, 3),)))
+THREE = find_shard(Layout((generation(1, 3),)))
 
 
 def copy_of(stream: str) -> bytes:

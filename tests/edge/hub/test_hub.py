@@ -29,7 +29,7 @@ from router.cursor import Cursor, Start
 from router.errors import Refused, Timeout
 from router.event import Event
 from router.events_state import EventsState, of_stream
-from router.layout import Shard
+from router.layout import FIRST, Layout, Shard
 from router.record import Record
 from router.subject import LIVE as LIVE_PREFIX
 from router.subject import matches
@@ -109,6 +109,7 @@ class ScriptedStore:
     # Events of which a copy did not arrive in time, without anybody noticing: only a look at the store finds them.
     silent: set[int] = field(default_factory=set)
     epoch: str = EPOCH
+    layout: Layout = FIRST
 
     def __post_init__(self) -> None:
         self.connection = ScriptedConnection()

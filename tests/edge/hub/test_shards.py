@@ -266,3 +266,34 @@ async def _settle(store: ShardedStore, hub: Hub, clients: list[tuple[Client, asy
             if quiet in (20, 40):
                 # The second look finds whatever did not arrive before the first.
                 await hub.integrity.check_position()
+
+
+class BusyStore(ShardedStore):
+    """A store in which an event is stored and copied with each answer."""
+
+    async def answered(self) -> None:
+        await super().answered()
+        self.publish("job.a.x")
+        self.deliver(1)
+
+
+async def test_a_new_layout_is_taken_over_while_its_events_come_all_the_time() -> None:
+    store = BusyStore(generation(0))
+    hub = Hub(store, SessionSettings(heartbeat=3600))  # type: ignore[arg-type]
+    running = asyncio.ensure_future(hub.run())
+    try:
+        await hub.integrity.steady(PATIENCE)
+        await hub.join(View.of("sess_x", [">"], None, None))
+        store.reshard(3, tell=False)
+        store.publish("job.a.x")
+        store.deliver(1)
+        assert not hub.integrity.is_steady
+
+        for _ in range(200):
+            await asyncio.sleep(0)
+
+        assert hub.integrity.is_steady
+        assert hub.integrity.layout.current.number == 1
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
