@@ -21,7 +21,7 @@ from router.layout import FIRST, Layout, Shard
 from router.live_copy import ELSEWHERE, find_shard, record_of, stream_of_copy
 from router.live_subscription import NOWHERE, LiveSubscription, Loss, UnverifiedRange
 from router.patterns import Patterns, Widest
-from router.position import Position, beginning, lacking
+from router.position import Position, beginning, lacking, within
 from router.record import Record
 from router.subject import LIVE
 from router.trail import Trail
@@ -268,7 +268,7 @@ class Live:
             return None
         place = await locate(pattern, after, upto)
         if place is UNLOCATED:
-            return None if unsure else _within(after, self._shards_of(pattern, after))
+            return None if unsure else within(after, self._shards_of(pattern, after))
         return place
 
     async def _lacks(self, pattern: str, after: Position, upto: Position, received: Callable[[], int | None]) -> bool:
@@ -395,8 +395,3 @@ class Live:
         ]
         # Of a subscription that has ended, or whose beginning is not known yet, nothing was promised.
         return max(min(since), self._chains_since.of(shard)) if since else record.previous
-
-
-def _within(position: Position, shards: Iterable[Shard]) -> Position:
-    """A position in some of its shards; in the others everything has been read."""
-    return reduce(Position.met, [lacking(shard, position.of(shard)) for shard in shards])

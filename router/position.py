@@ -6,6 +6,8 @@ one before it takes no more events: a position of an older generation is behind 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
 from operator import ge
 from typing import Protocol
 
@@ -108,6 +110,11 @@ def lacking(shard: Shard, sequence: int) -> Position:
     return Position(
         shard.generation, tuple(sequence if index == shard.index else BEYOND for index in range(shard.count))
     )
+
+
+def within(position: Position, shards: Iterable[Shard]) -> Position:
+    """A position in some of its shards; in the others everything has been read."""
+    return reduce(Position.met, [lacking(shard, position.of(shard)) for shard in shards])
 
 
 def of_one(sequence: int) -> Position:

@@ -9,28 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import reduce
 from typing import NamedTuple, TypeVar
 
 from edge import metrics
+from edge.hub.received import ReceivedPlaces
 from edge.hub.recent import Recent
 from router.broker import Broker
 from router.cursor import UNKNOWN
 from router.errors import BrokerError, NoResponders, Timeout
 from router.events_state import EventsState
 from router.layout import FIRST, Shard
-from router.live import UNLOCATED, Live
+from router.live import Live
 from router.live_subscription import Loss
-from router.position import Position, beginning, end, lacking
+from router.position import Position, beginning, end
 from router.record import Record
 from router.replay import Replay
 
 log = logging.getLogger(__name__)
-
-# Renewals whose earlier received events are still to be compared with the store.
-MAX_REMEMBERED = 4
 
 T = TypeVar("T")
 
@@ -46,14 +42,6 @@ class Renewal(NamedTuple):
     rolled_back: bool
     # The epoch of the streams that took new events before.
     former: str
-
-
-class _Received(NamedTuple):
-    """The places of what was received between two positions."""
-
-    since: Position
-    upto: Position
-    places: set[tuple[int, int]]
 
 
 class Integrity:
@@ -90,8 +78,7 @@ class Integrity:
         self._flush = flush
         self._interrupt = interrupt
         self._resume = resume
-        # What was received before the last renewals, for as long as it is not compared with the store.
-        self._remembered: deque[_Received] = deque(maxlen=MAX_REMEMBERED)
+        self._received = ReceivedPlaces(broker, replay, recent)
         self._settled = self._reached = beginning(FIRST.current)
         # `_reached`: up to where events were ever received of this life of the streams.
         self._steady = asyncio.Event()
@@ -177,7 +164,7 @@ class Integrity:
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._suspected.wait()
         except TimeoutError:
-            self.live.expect(layout)
+            pass
         if not self._steady.is_set() and self._broker.connection.connected:
             self._suspected.clear()
             try:
@@ -213,7 +200,7 @@ class Integrity:
         if anew:
             self._replay.forget()
             self.live.drop_unverified()
-            self._remembered.clear()
+            self._received.forget()
             self.incarnation += 1
         if rolled_back:
             # A store that has lost its newest events gives their sequences to others: as good as another life. Where the
@@ -283,11 +270,11 @@ class Integrity:
         if not (self._steady.is_set() and self.live.has_unverified):
             return
         try:
-            loss = await self.live.audit(self.begin, self._locate)
+            loss = await self.live.audit(self.begin, self._received.locate)
         except BrokerError:
             return
         if not self.live.has_unverified:
-            self._remembered.clear()
+            self._received.forget()
         if loss is not None:
             self.suspect("the store has events that were not received in time", loss)
 
@@ -331,7 +318,7 @@ class Integrity:
             self.suspect("the stream was rolled back")
             return
         try:
-            loss = await self.live.verify(state.begin, state.last, self._locate)
+            loss = await self.live.verify(state.begin, state.last, self._received.locate)
         except BrokerError:
             return
         if loss is not None:
@@ -339,46 +326,6 @@ class Integrity:
         elif self._steady.is_set():
             self.live.advance(self._settled)
             self._settled = state.last
-
-    async def _locate(self, pattern: str, after: Position, upto: Position) -> Position | None:
-        """Finds the first events that were missed, so that no reader goes back further than need be. Raises BrokerError.
-
-        See `Live.verify`. Of what lies further back than what is remembered nothing is known.
-        """
-        newest = _Received(self._recent.since, upto, self._recent.places())
-        known = next(
-            (
-                one
-                for one in (*self._remembered, newest)
-                if one.upto.generation == upto.generation and one.since.behind(upto) and one.upto.reaches(upto)
-            ),
-            None,
-        )
-        generation = self.layout.generation(upto.generation)
-        if known is None or generation is None:
-            return UNLOCATED
-        missed = [
-            await self._first_missed(shard, pattern, after.joined(known.since).of(shard), upto.of(shard), known.places)
-            for shard in generation.shards_of((pattern,))
-        ]
-        if found := [place for place in missed if place is not None]:
-            return reduce(Position.met, found)
-        return None if after.reaches(known.since) else UNLOCATED
-
-    async def _first_missed(
-        self, shard: Shard, pattern: str, after: int, upto: int, received: set[tuple[int, int]]
-    ) -> Position | None:
-        more = True
-        while more and after < upto:
-            page = await self._broker.shard(shard).read(pattern, after)
-            for record in page.records:
-                if record.sequence > upto:
-                    return None
-                if (shard.index, record.sequence) not in received:
-                    return lacking(shard, record.sequence - 1)
-            more = page.more and bool(page.records)
-            after = page.records[-1].sequence if page.records else upto
-        return None
 
     def _lost(self) -> None:
         self._losses += 1
@@ -410,6 +357,6 @@ class Integrity:
         if (newest := self._recent.newest()) is not None:
             self._replay.checks.note(newest.sequence, newest.check, newest.shard)
         self._replay.checks.doubt()
-        self._remembered.append(_Received(self._recent.since, self.position, self._recent.places()))
+        self._received.remember(self.position)
         self._recent.forget()
         self.live.forget(loss)

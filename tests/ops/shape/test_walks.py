@@ -18,6 +18,7 @@ async def test_an_event_is_packed_once_on_its_way_and_no_view_is_made_for_it() -
             "edge/http/ingest.py",
             "edge/http/batch.py",
             "router/broker.py",
+            "router/live_subscription.py",
             "router/live.py",
             "edge/hub/hub.py",
             "edge/hub/group.py",
