@@ -60,12 +60,12 @@ async def listen(
 ) -> Subscription:
     """Receives every event under a pattern as it is stored, in the server's order, from the read loop; some may be lost.
 
-    Those that are stored in streams of no shard of the layout are passed over.
+    Those that are stored in other streams than the ones that take new events are passed over.
     """
-    names = shard_names(layout)
+    find = find_shard(layout)
 
     def received(subject: str, _reply: str, payload: bytes, headers: bytes) -> None:
-        if (record := record_of(subject, payload, headers, names)) is not None and record.shard is not ELSEWHERE:
+        if (record := record_of(subject, payload, headers, find)) is not None and record.shard is not ELSEWHERE:
             receive(record)
 
     return await connection.listen(LIVE + pattern, received)
