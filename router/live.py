@@ -64,7 +64,8 @@ class Live:
         self._suspect = suspect
         self._elsewhere = elsewhere
         self._checks = checks or Checks(broker.connection)
-        self._layout = FIRST
+        # Which streams what was received is compared with.
+        self.layout = FIRST
         self._find = find_shard(FIRST)
         self._wanted = Widest()
         self._active: dict[str, LiveSubscription] = {}
@@ -95,12 +96,12 @@ class Live:
 
     def trail(self, position: Position) -> Trail:
         """Places events for those who read them from another position than this process."""
-        return Trail(position, self._layout, self._checks)
+        return Trail(position, self.layout, self._checks)
 
     def advance(self, position: Position) -> None:
         """Moves the position on past events that nobody here asked for."""
         if self.position.behind(position):
-            self._trail = Trail(self.position.joined(position), self._layout, self._checks)
+            self._trail = Trail(self.position.joined(position), self.layout, self._checks)
 
     async def want(self, patterns: tuple[str, ...]) -> Position:
         """Subscribes these patterns too; returns the position after which all their events are received. Raises BrokerError."""
@@ -164,7 +165,7 @@ class Live:
         if len(self._unverified) > MAX_UNVERIFIED:
             self._merge_unverified()
         self._chains.clear()
-        self._trail = Trail(beginning(self._layout.current), self._layout, self._checks)
+        self._trail = Trail(beginning(self.layout.current), self.layout, self._checks)
         for subscription in self._active.values():
             subscription.forget()
         self._unbegun.update(self._active.values())
@@ -187,14 +188,14 @@ class Live:
 
     def expect(self, layout: Layout) -> None:
         """Takes what comes from the streams of a new layout; where these stand is said by `restart`, which must follow."""
-        self._layout, self._find = layout, find_shard(layout)
+        self.layout, self._find = layout, find_shard(layout)
         self._chains.clear()
         self._trail = Trail(beginning(layout.current), layout, self._checks)
 
     def restart(self, since: Position, layout: Layout = FIRST) -> None:
         """Says that what was stored up to `since` need not have been received; what was received after it counts."""
         position = self.position.joined(since)
-        self._layout, self._find = layout, find_shard(layout)
+        self.layout, self._find = layout, find_shard(layout)
         self._chains_since = position
         for subscription in self._active.values():
             subscription.begin(since)
@@ -287,7 +288,7 @@ class Live:
 
     def _shards_of(self, pattern: str, position: Position) -> tuple[Shard, ...]:
         """The shards of a position's generation that may hold events under a pattern."""
-        generation = self._layout.generation(position.generation)
+        generation = self.layout.generation(position.generation)
         return generation.shards_of((pattern,)) if generation is not None else ()
 
     async def _settle(self) -> None:
@@ -306,7 +307,7 @@ class Live:
         # Asked by what is missing and not by what was added: a caller that was cancelled in between left its pattern here.
         if unknown := list(self._unbegun):
             state = await self._broker.events_state()
-            if state.layout.current.number != self._layout.current.number:
+            if state.layout.current.number != self.layout.current.number:
                 # Where these stand is said by `restart`, under the new layout.
                 self._elsewhere()
                 return
@@ -356,7 +357,7 @@ class Live:
         record = record_of(subject, payload, headers, self._find)
         if record is not None and record.shard is ELSEWHERE:
             # What a sealed stream has copied late is read from the store.
-            if stream_of_copy(headers) not in self._layout.by_stream:
+            if stream_of_copy(headers) not in self.layout.by_stream:
                 self._elsewhere()
             return None
         return record

@@ -19,7 +19,7 @@ from router.broker import Broker
 from router.cursor import UNKNOWN
 from router.errors import BrokerError, NoResponders, Timeout
 from router.events_state import EventsState
-from router.layout import FIRST, Shard
+from router.layout import FIRST, Generation, Layout, Shard
 from router.live import Live
 from router.live_subscription import Loss
 from router.position import Position, beginning, end
@@ -65,6 +65,8 @@ class Integrity:
         """
         self.epoch = ""
         self.layout = FIRST
+        # Generations that were deleted since this process began, for all of them was beyond retention, by their numbers.
+        self._ended: dict[int, Generation] = {}
         # How far the streams were kept when they were asked last.
         self.begins: tuple[Position, ...] = ()
         # Counts the renewals: what was read before the last one may not hold any more.
@@ -88,7 +90,7 @@ class Integrity:
         self._losses = 0
         broker.connection.on_loss(self._lost)
         broker.connection.on_reconnect(self._suspected.set)
-        broker.on_layout(self._elsewhere)
+        broker.on_layout(self._layout_changed)
 
     @property
     def position(self) -> Position:
@@ -228,7 +230,7 @@ class Integrity:
         """Goes on from where the streams stand, and under the layout that they have."""
         renumbered = state.layout.current.number != self.layout.current.number
         self.epoch = state.epoch
-        self.layout = self._replay.layout = state.layout
+        self._take_layout(state.layout)
         self.begins = state.begins
         self._reached = state.last
         self._settled = beginning(state.layout.current)
@@ -240,6 +242,15 @@ class Integrity:
             self._recent.forget()
             self._recent.since = self.position
         self._steady.set()
+
+    def _take_layout(self, layout: Layout) -> None:
+        gone = [each for each in self.layout.generations if layout.generation(each.number) is None]
+        self._ended |= {generation.number: generation for generation in gone}
+        self.layout = self._replay.layout = self.live.layout = layout
+
+    def generation(self, number: int) -> Generation | None:
+        """A generation that is read, or was deleted since."""
+        return self.layout.generation(number) or self._ended.get(number)
 
     async def _is_continued(self, state: EventsState) -> bool:
         """Says whether the streams hold what they held: all that was reached, and at the newest known places the same events.
@@ -295,8 +306,7 @@ class Integrity:
             self.suspect("a stream was recreated")
             return
         if len(state.layout.generations) < len(self.layout.generations):
-            # One of those that are sealed was deleted, for all of it is beyond retention.
-            self.layout = self._replay.layout = state.layout
+            self._take_layout(state.layout)
         renewals = self.renewals
         if (record := self._recent.newest()) is not None and self.position.covers(record):
             self._replay.checks.note(record.sequence, record.check, record.shard)
@@ -330,6 +340,15 @@ class Integrity:
     def _lost(self) -> None:
         self._losses += 1
         self.suspect("the connection to NATS was lost")
+
+    def _layout_changed(self) -> None:
+        layout = self._broker.layout
+        if layout.current.number != self.layout.current.number:
+            self._elsewhere()
+            return
+        # One of those that are sealed was deleted, for all of it is beyond retention. Nothing else changes for readers.
+        self._take_layout(Layout(tuple(each for each in self.layout.generations if layout.generation(each.number))))
+        self.begins = tuple(begin for begin in self.begins if layout.generation(begin.generation))
 
     def _elsewhere(self) -> None:
         """An event came from a stream that is not known: there are new ones."""

@@ -91,7 +91,7 @@ class ReaderRecovery:
 
     def place_at(self, position: Position, epoch: str | None = None) -> Cursor | VectorCursor:
         """The cursor of a position in this life of the streams, or in the one of a reader."""
-        generation = self._integrity.layout.generation(position.generation)
+        generation = self._integrity.generation(position.generation)
         if generation is None or epoch not in (None, self._integrity.epoch):
             return cursor_of(position, epoch or self._integrity.epoch)
         if (last := end(generation)) is not None:
@@ -275,8 +275,22 @@ class ReaderRecovery:
             begin.generation == position.generation and position.reaches(begin) for begin in integrity.begins
         ):
             return None
+        if ours and integrity.layout.generation(position.generation) is None:
+            return self._deleted(position)
         cursor = self.place_at(position) if ours else cursor_of(position, epoch)
         return place_of(cursor, integrity.state(position))
+
+    def _deleted(self, position: Position) -> Place:
+        """Where a reader goes on whose generation was deleted, since all of it is beyond retention."""
+        integrity = self._integrity
+        generation = integrity.generation(position.generation)
+        last = None if generation is None else end(generation)
+        if last is None:
+            return Place(integrity.begin, _all_before(integrity.begin))
+        if position.reaches(last):
+            return Place(integrity.begin, None)
+        first = tuple(at + (at < upto) for at, upto in zip(position.sequences, last.sequences, strict=True))
+        return Place(integrity.begin, Gap(Position(position.generation, first), last, reset=False))
 
     # What is stored
 

@@ -152,6 +152,12 @@ class ShardedStore:
             for listener in self.on_layouts:
                 listener()
 
+    def drop_old(self) -> None:
+        """Deletes the sealed generations."""
+        self.layout = Layout((self.layout.current,))
+        for listener in self.on_layouts:
+            listener()
+
     # What is stored
 
     def stored(self) -> list[Record]:

@@ -21,11 +21,12 @@ from edge.view import View
 from router import live
 from router.cursor import Start, parse_cursor
 from router.layout import generation
-from router.position import Position
+from router.place import Gap
+from router.position import Position, of_one
 from router.record import Record
 from router.subject import matches
 from tests.edge.hub.sharded_store import ShardedStore
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 Key = tuple[int, int, int]
 
@@ -294,6 +295,29 @@ async def test_a_new_layout_is_taken_over_while_its_events_come_all_the_time() -
 
         assert hub.integrity.is_steady
         assert hub.integrity.layout.current.number == 1
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_generation_that_is_deleted_is_a_gap_for_those_alone_who_had_not_read_it() -> None:
+    store = ShardedStore(generation(0))
+    hub = Hub(store, SessionSettings(heartbeat=3600))  # type: ignore[arg-type]
+    running = asyncio.ensure_future(hub.run())
+    try:
+        await hub.integrity.steady(PATIENCE)
+        for _ in range(3):
+            store.publish("job.a.x")
+        former = hub.epoch
+        store.reshard(2, tell=True)
+        await eventually(lambda: hub.integrity.is_steady and hub.integrity.layout.current.number == 1)
+        store.drop_old()
+        await eventually(lambda: hub.integrity.is_steady and len(hub.integrity.layout.generations) == 1)
+
+        begin = Position(1, (0, 0))
+        assert hub.recovery.moved(of_one(3), hub.epoch) == (begin, None)
+        assert hub.recovery.moved(of_one(1), hub.epoch) == (begin, Gap(of_one(2), of_one(3), reset=False))
+        assert hub.recovery.cursor(of_one(3)).startswith(f"1-{former}-000000000003")
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
