@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from router.cursor import Cursor, VectorCursor
 from router.layout import ORIGINAL, SHARDED_PREFIX, Shard, stream_name
 
 # 44 bits for the sequence are 17 trillion events in one stream, 6 for the shard are the 64 of a generation (`MAX_SHARDS`).
@@ -48,6 +49,12 @@ def place_of(stream: str, sequence: int) -> int:
     if not (generation.isdecimal() and index.isdecimal() and stream == stream_name(int(generation), int(index))):
         return sequence
     return (((int(generation) << _INDEX_BITS) | int(index)) << _SEQUENCE_BITS) | sequence
+
+
+def cursor_at(place: EventPlace, epoch: str) -> Cursor | VectorCursor:
+    """The cursor behind an event, in this life of its stream; of one in several shards it says nothing of the others."""
+    found = Cursor(epoch, place.sequence)
+    return VectorCursor((found,)) if place.generation else found
 
 
 def sequence_of(place: int) -> int:

@@ -15,13 +15,14 @@ import msgspec
 
 from edge.errors import Problem
 from router.codec import rfc3339
-from router.cursor import Cursor, parse_time
+from router.cursor import parse_time
 from router.deadletter import DeadLetter
 from router.deadletters import DeadLetters
 from router.errors import BadCursor
 from router.event import Event
+from router.event_place import cursor_at, locate, place_of
+from router.layout import Layout
 from router.subject import check_pattern, escape, matches
-from router.topology import EVENTS
 
 FIELDS = ("origin", "name", "reason", "subject", "event", "since", "until", "text", "ids")
 MAX_FIELD = 255
@@ -224,9 +225,11 @@ def _place(cursor: str, order: str) -> int:
     return int(found[2])
 
 
-def describe(letter: DeadLetter, epoch: str, whole: bool = False) -> dict[str, Any]:
-    """The dead letter as the API shows it. Destinations were stored without their secrets."""
+def describe(letter: DeadLetter, layout: Layout, whole: bool = False) -> dict[str, Any]:
+    """The dead letter as the API shows it. Destinations were stored without their secrets; `layout` has the epochs of the streams."""
     origin = letter.origin
+    shard = layout.by_stream.get(origin.stream)
+    place = locate(place_of(origin.stream, origin.sequence))
     shown: dict[str, Any] = {
         "id": letter.sequence,
         "origin": letter.kind,
@@ -244,7 +247,7 @@ def describe(letter: DeadLetter, epoch: str, whole: bool = False) -> dict[str, A
             "stream": origin.stream,
             "sequence": origin.sequence,
             "subject": letter.event_subject or origin.subject,
-            "cursor": str(Cursor(epoch, origin.sequence)) if origin.stream == EVENTS else None,
+            "cursor": str(cursor_at(place, shard.epoch)) if shard is not None and shard.epoch else None,
         },
         "event_id": letter.event_id or None,
         # Of one that was too large to be stored only its place (`from`) is kept.

@@ -53,7 +53,7 @@ async def list_deadletters(request: Request) -> Response:
     chosen = check_filter(_filter(query), "bad_parameter")
     page = await edge.redrives.search.page(chosen, query.cursor, query.limit, query.order == "newest")
     return json_answer(
-        {"deadletters": [describe(letter, edge.hub.epoch) for letter in page.letters], "next": page.next}
+        {"deadletters": [describe(letter, edge.hub.integrity.layout) for letter in page.letters], "next": page.next}
     )
 
 
@@ -69,7 +69,9 @@ async def summarise_deadletters(request: Request) -> Response:
 )
 async def read_deadletter(request: Request) -> Response:
     edge = edge_of(request)
-    return json_answer(describe(await _find(edge.redrives, request.path_params["id"]), edge.hub.epoch, whole=True))
+    return json_answer(
+        describe(await _find(edge.redrives, request.path_params["id"]), edge.hub.integrity.layout, whole=True)
+    )
 
 
 @operation("Delete a dead letter", Answer(204, "Deleted"), problems=_UNKNOWN)

@@ -399,3 +399,25 @@ def test_every_stream_and_user_that_the_file_names_exists() -> None:
     assert set(re.findall(r"user: (\w+)", text)) == {*USERS, "sys"}
     assert named <= streams
     assert "KV_SESSIONS" in named
+
+
+async def test_after_a_reshard_the_system_goes_on_under_its_users(house: House, tmp_path: Path) -> None:
+    """Last of all: the streams of this house are sealed by it."""
+    receiver, before = Receiver(), len(house.server.violations)
+    try:
+        async with receiver.running(), system(house, tmp_path) as ((one, other), _parts):
+            await _everybody_is_there(house)
+            done = await asyncio.to_thread(callboard, "streams", "reshard", "3", **house.env("streams"))
+            assert done.returncode == 0, done.stderr
+            await _a_session_is_read_in_every_way(one, other)
+            await _webhooks_are_posted_retried_given_up_and_redriven(one, other, receiver)
+            await _a_run_is_published_and_stopped(one, house)
+            found = await asyncio.to_thread(
+                callboard, "doctor", "--json", **house.env("operator"), DATA_DIR=str(tmp_path)
+            )
+            events = next(each for each in json.loads(found.stdout)["findings"] if each["check"] == "events")
+            assert "in 4 streams, 1 of them sealed" in events["found"], found.stdout
+    finally:
+        print(*house.server.violations[before:], sep="\n")
+
+    assert house.server.violations[before:] == []

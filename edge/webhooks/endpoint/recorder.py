@@ -28,6 +28,7 @@ from edge.webhooks.endpoint.state_sync import StateSync
 from edge.webhooks.endpoint.tasks import PartitionTasks, until_stored
 from edge.webhooks.history.attempt import Attempt, Part
 from edge.webhooks.history.attempt_log import AttemptLog
+from edge.webhooks.queue.job import Job
 from edge.webhooks.queue.post import Post
 from router.clock import wall
 from router.errors import BadInput
@@ -53,7 +54,7 @@ class OutcomeRecorder:
         states: StateSync,
         tasks: PartitionTasks,
         publish: Callable[[Event], Awaitable[object]],
-        epoch: Callable[[], str],
+        epoch: Callable[[Job], str],
     ) -> None:
         """`publish` publishes an operational event, and raises BrokerError."""
         self._attempts = attempts
@@ -132,7 +133,9 @@ class OutcomeRecorder:
         unique = f"{int(breaker.since * 1000)}.{breaker.warned}"
         # An event about an operational event does not name it: a chain of them would grow with each link.
         job = post.job if is_announced(post.job) else None
-        event = endpoint_event(session, change, unique, breaker.snapshot(), job, outcome, self._epoch())
+        event = endpoint_event(
+            session, change, unique, breaker.snapshot(), job, outcome, self._epoch(job) if job else ""
+        )
         self._announce(event)
 
     def _announce_attempt(self, session: Session, post: Post, outcome: Outcome, again: bool) -> None:
@@ -145,9 +148,9 @@ class OutcomeRecorder:
         if not kind or not is_announced(job):
             return
         try:
-            events = [attempt_event(kind, session, job, outcome, self._epoch())]
+            events = [attempt_event(kind, session, job, outcome, self._epoch(job))]
             if kind == "attempt_failing":
-                events.append(failing_error(session, job, outcome, self._epoch()))
+                events.append(failing_error(session, job, outcome, self._epoch(job)))
         except BadInput as fault:
             log.warning("event about a failing delivery is invalid; not published", extra={"fault": str(fault)})
             return

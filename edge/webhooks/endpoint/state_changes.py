@@ -13,10 +13,9 @@ from edge.webhooks.client.outcome import Outcome
 from edge.webhooks.endpoint.splitting import UNPOSTED, attempts_of
 from edge.webhooks.endpoint.state import EndpointState, StateChange
 from edge.webhooks.queue.job import FAILURES, OPERATIONAL, Job
-from router.cursor import Cursor
 from router.deadletter import DeadLetter
 from router.event import Event
-from router.event_place import locate
+from router.event_place import cursor_at, locate
 from router.subject import escape
 
 SOURCE = "edge.webhooks"
@@ -173,8 +172,7 @@ def _event(job: Job, epoch: str) -> dict[str, Any]:
         "id": first.event_id,
         "type": first.subject.rpartition(".")[2],
         "subject": first.subject,
-        # A place in one shard of several is no cursor by itself.
-        "cursor": str(Cursor(epoch, first.sequence)) if epoch and not locate(first.sequence).generation else None,
+        "cursor": str(cursor_at(locate(first.sequence), epoch)) if epoch else None,
         "events": len(job.parts) or 1,
         "delivery": job.id,
         "webhook_id": f"msg_{job.id}",

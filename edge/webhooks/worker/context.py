@@ -24,6 +24,7 @@ from edge.webhooks.queue.redriven import RedrivenDeadLetters
 from router.broker import Broker
 from router.deadletters import DeadLetters
 from router.event_place import locate
+from router.layout import FIRST
 from router.nats.publisher import Publisher
 from router.record import Record
 
@@ -93,6 +94,13 @@ class WorkerContext:
     def max_age(self, endpoint: EndpointSettings) -> float:
         """How long a job may wait in all, in seconds."""
         return self.settings.keep if endpoint.max_age is None else endpoint.max_age
+
+    def epoch_for(self, job: Job) -> str:
+        """The epoch of the stream that has the job's event, of a batch the first one; "" where it is not known."""
+        if self.broker.layout is FIRST:
+            return self.epoch()
+        first = job.parts[0] if job.parts else job
+        return self.epoch_of(locate(first.sequence).stream) or ""
 
     def record(self, job: Job) -> Record:
         """The job's event, shared with the other jobs it makes: decoded once, encoded once."""

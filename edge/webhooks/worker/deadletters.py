@@ -48,7 +48,7 @@ async def add_deadletters(context: WorkerContext, session: Session, post: Post, 
         # The new dead letter takes the place of that of an earlier time.
         await context.redriven.remove(part)
         if is_announced(part):
-            event = deadletter_event(session, part, job, outcome, reason, context.epoch())
+            event = deadletter_event(session, part, job, outcome, reason, context.epoch_for(part))
             try:
                 await context.broker.publish(event)
             except BadInput as fault:

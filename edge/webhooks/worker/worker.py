@@ -64,7 +64,7 @@ class PartitionWorker:
         self._next: list[tuple[EndpointDispatcher, OrderedQueue, Post]] | None = None
         self._states = StateSync(context.endpoints, self.dispatchers, self._tasks)
         self._recorder = OutcomeRecorder(
-            context.attempts, self._states, self._tasks, context.broker.publish, context.epoch
+            context.attempts, self._states, self._tasks, context.broker.publish, context.epoch_for
         )
         self._settler = Settler(context, self.in_hand, self._states, self._recorder)
         host = DispatchHost(
