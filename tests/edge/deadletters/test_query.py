@@ -12,7 +12,10 @@ from router.codec import encode
 from router.deadletter import DeadLetter, Origin, webhook_subject
 from router.deadletters import DeadLetters
 from router.event import Event
+from router.layout import FIRST, Layout, generation
 from tests.edge.deadletters.redriving import Process, bury
+
+LAYOUT = Layout((FIRST.current.with_epochs(["0123abcd"]),))
 
 
 def letter(**changed: Any) -> DeadLetter:
@@ -86,6 +89,19 @@ async def test_the_cursor_of_another_order_is_refused(process: Process):
 
 
 def test_a_dead_letter_is_described_with_its_event_or_what_was_in_its_place():
-    assert describe(letter(), "0123abcd")["event"]["data"] == {"text": "Überlauf"}
-    assert describe(letter(payload=b"\xc1"), "0123abcd", whole=True)["payload"] == b"\xc1"
-    assert describe(letter(payload=b"", size=9), "0123abcd", whole=True)["by_reference"] is True
+    assert describe(letter(), LAYOUT)["event"]["data"] == {"text": "Überlauf"}
+    assert describe(letter(payload=b"\xc1"), LAYOUT, whole=True)["payload"] == b"\xc1"
+    assert describe(letter(payload=b"", size=9), LAYOUT, whole=True)["by_reference"] is True
+
+
+def test_a_dead_letter_leads_to_the_place_of_its_event_in_whichever_stream_that_is() -> None:
+    sharded = generation(1, 2).with_epochs(["0000aaaa", "0000bbbb"])
+    layout = Layout((*LAYOUT.generations, sharded))
+
+    def cursor(stream: str) -> str | None:
+        found: str | None = describe(letter(origin=Origin(stream, 42, "ev.job.a.said")), layout)["from"]["cursor"]
+        return found
+
+    assert cursor("EVENTS") == "1-0123abcd-00000000002a"
+    assert cursor("EVENTS_1_1") == "2-0000bbbb.2a"
+    assert cursor("EVENTS_7_0") is None and cursor("HOOKS") is None

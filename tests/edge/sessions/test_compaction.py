@@ -37,7 +37,7 @@ async def test_an_edge_compacts_what_an_earlier_version_left(edge_factory: EdgeF
 async def test_an_edge_deletes_a_sealed_stream_once_its_events_are_too_old(
     edge_factory: EdgeFactory, own_nats: str
 ) -> None:
-    topology = TopologySettings(events_max_age=1.0)
+    topology = TopologySettings(events_max_age=1.0, dedup_window=0.5)
     async with Broker(BrokerSettings(own_nats), "test", topology) as store:
         await store.publish(Event.new("job.a.said", {}))
         published = time.monotonic()
