@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from router.clock import wall
 from router.codec import rfc3339
+from router.cursor import parse_time
 from router.errors import BrokerError, Forbidden, Timeout
 from router.layout import Shard
 from router.layouts import Layouts
@@ -42,6 +43,7 @@ class EarlierIds:
     def __init__(self, connection: Connection, layouts: Layouts, window: float) -> None:
         """`window` is the dedup window, in seconds."""
         self.active = False
+        self._may_read_all = True
         self._connection = connection
         self._layouts = layouts
         self._window = window
@@ -97,6 +99,19 @@ class EarlierIds:
     async def _read(self, shard: Shard, subject: str) -> Mapping[str, int]:
         stream, stored = Stream(self._connection, shard.stream), shard.stored(subject)
         since = self._layouts.entry.current.began - int(repeats_end(self._window) * 1e9)
+        last: dict[str, int] = {}
+        try:
+            newest = await stream.read_last(stored)
+            if newest is None:
+                return last
+            last = dict([_place(newest)])
+            moment = header(newest.headers, b"Nats-Time-Stamp")
+            if not self._may_read_all or (moment and parse_time(moment).timestamp() * 1e9 < since):
+                return last
+        except Forbidden:
+            # Who may read the stream as a whole need not be allowed to name a subject.
+            if not self._may_read_all:
+                return last
         request = {"next_by_subj": stored, "batch": BATCH, "max_bytes": BATCH_BYTES, "start_time": rfc3339(since)}
         found: dict[str, int] = {}
         try:
@@ -109,8 +124,8 @@ class EarlierIds:
                 request["seq"] = run.messages[-1][1] + 1
         except Forbidden:
             # A producer may read no more than the newest event of a subject that it may publish to.
-            newest = await stream.read_last(stored)
-            return {} if newest is None else dict([_place(newest)])
+            self._may_read_all = False
+            return last
 
 
 def _is_read(ids: asyncio.Future[Mapping[str, int]]) -> bool:
