@@ -21,6 +21,7 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 from router.errors import RouterError
 from router.limits import message_size
 from router.nats.commands import command_of
+from router.nats.transport import NatsTransport
 
 log = logging.getLogger(__name__)
 
@@ -282,6 +283,8 @@ class NatsClient(Client):
         # nats-py takes the next socket without closing that of the attempt that failed.
         if (writer := getattr(self._transport, "_io_writer", None)) is not None:
             writer.close()
+        if self._transport is None and server.uri.scheme not in ("ws", "wss"):
+            self._transport = NatsTransport()  # type: ignore[no-untyped-call]
         with _keeping_cancellation():
             await super()._connect_to_server(server)
 
