@@ -24,6 +24,7 @@ from tests import parts, trust
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.npm import Libraries
 from tests.servers import Authority
+from tests.waiting import PATIENCE, unhurried
 
 # What no property test may depend on: how fast the machine is, and how much of what was drawn had to be drawn again.
 _PACE = (
@@ -111,7 +112,7 @@ def _serving(folder: Path) -> Iterator[str]:
     # A plain child, not asyncio's: it outlives the event loop of a single test.
     with subprocess.Popen([binary(), "-c", str(folder / "nats-server.conf")], stdin=subprocess.DEVNULL) as process:
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE
             while not _answers(server.port):
                 assert process.poll() is None, (folder / "nats-server.log").read_text()
                 assert time.monotonic() < deadline, "nats-server does not answer"
@@ -142,8 +143,7 @@ def own_nats(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def broker_settings(nats_server: str) -> BrokerSettings:
     """How to reach the tests' nats-server."""
-    # What a test reads for itself may wait as long as the disk of a busy machine takes.
-    return BrokerSettings(url=nats_server, request_timeout=60.0)
+    return unhurried(nats_server)
 
 
 @pytest.fixture

@@ -26,10 +26,9 @@ from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
 from router.nats.embedded import free_port
-from router.nats.settings import BrokerSettings
 from tests import parts
 from tests.edge.conftest import keep_picture
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
@@ -265,7 +264,7 @@ async def _is(http: httpx.AsyncClient, path: str, transport: str, readers: int) 
 async def test_pictures_come_through_at_once(nginx: Nginx, nats_server: str, entity: str) -> None:
     jpeg = b"\xff\xd8" + b"x" * 2000 + b"\xff\xd9"
     header = {"seq": 1, "time": 1.5, "width": 4, "height": 3, "format": "jpeg", "source": "test", "simulated": True}
-    async with Broker(BrokerSettings(nats_server), "test-nginx") as broker, nginx.http() as http:
+    async with Broker(unhurried(nats_server), "test-nginx") as broker, nginx.http() as http:
         await broker.publish(Event.new(f"camera.{entity}.state", {"status": "streaming", "simulated": True}))
         await keep_picture(broker, frame_subject("camera", entity), pack(header, jpeg))
         body = b""

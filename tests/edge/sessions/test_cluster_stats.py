@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from edge.sessions.cluster_stats import ClusterStats
 from edge.stats import Stats
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 
 def measured(_stats: Mapping[str, Stats]) -> None:
@@ -29,7 +28,7 @@ async def running(*processes: ClusterStats) -> AsyncIterator[None]:
 
 
 async def test_the_statistics_of_every_process_are_added_up(own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "one") as one, Broker(BrokerSettings(own_nats), "two") as two:
+    async with Broker(unhurried(own_nats), "one") as one, Broker(unhurried(own_nats), "two") as two:
         here, there = (ClusterStats(broker.connection, measured) for broker in (one, two))
         async with running(here, there):
             await eventually(lambda: here.size == there.size == 2)
