@@ -92,7 +92,8 @@ class Submission(NamedTuple):
 async def publish(edge: Edge, door: EventDoor, asked: Submission, principal: Principal, address: str) -> dict[str, Any]:
     """Stores the events of a request; the body of its answer. Raises Problem or RouterError."""
     given, single = parse(asked.body, asked.content_type, edge.settings.max_batch)
-    given = [_named(item, place, len(given)) for place, item in enumerate(given)]
+    if any("channel" in item for item in given):
+        given = [_named(item, place, len(given)) for place, item in enumerate(given)]
     came_with, key = asked.traceparent, asked.idempotency_key
     trace = tracing.begin(came_with) if came_with or tracing.recorder else None
     begun = time.time_ns()
@@ -105,16 +106,25 @@ async def publish(edge: Edge, door: EventDoor, asked: Submission, principal: Pri
     receipts = await door.store(many, names, keyed=key is not None, lives=lives)
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
+    epoch = edge.hub.epoch
     answers = [
-        {
-            "id": each.event.id,
-            "cursor": await cursor_of_published(edge, receipt),
-            "duplicate": receipt.ack.duplicate,
-            **({"incarnation": receipt.incarnation} if receipt.incarnation else {}),
-        }
-        for each, receipt in zip(many, receipts, strict=True)
+        {"id": event.id, "cursor": token(epoch, ack.sequence, check), "duplicate": False}
+        if incarnation is None and not ack.duplicate
+        else await _answer(edge, event, receipt)
+        for (event, _), receipt in zip(many, receipts, strict=True)
+        for ack, check, incarnation in (receipt,)
     ]
     return {**(answers[0] if single else {}), "events": answers}
+
+
+async def _answer(edge: Edge, event: Event, receipt: Receipt) -> dict[str, Any]:
+    """What is said of a stored event, also of one that began a life or is a repeat."""
+    answer = {
+        "id": event.id,
+        "cursor": await cursor_of_published(edge, receipt),
+        "duplicate": receipt.ack.duplicate,
+    }
+    return {**answer, "incarnation": receipt.incarnation} if receipt.incarnation else answer
 
 
 def _named(item: dict[str, Any], place: int, count: int) -> dict[str, Any]:
@@ -125,7 +135,7 @@ def _named(item: dict[str, Any], place: int, count: int) -> dict[str, Any]:
         return from_channel(item)
     except (BadInput, Problem) as fault:
         problem = fault if isinstance(fault, Problem) else from_fault(fault)
-        raise problem.with_more(**({} if count == 1 else {"index": place})) from None
+        raise problem.with_more(**_where(place, count)) from None
 
 
 async def cursor_of_published(edge: Edge, receipt: Receipt) -> str:
@@ -142,6 +152,8 @@ def door_of(request: HTTPConnection) -> EventDoor:
 
 
 FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test", "incarnation", "time"})
+
+_TEXTS = dict.fromkeys(("source", "key", "cause", "trace", "incarnation")).keys()
 
 # What the system says of itself is not for others to say.
 RESERVED = frozenset({"system"})
@@ -201,27 +213,34 @@ def events(
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise Problem("bad_parameter", "Idempotency-Key must be 1 to 200 visible characters")
     made: list[Accepted] = []
-    for place, item in enumerate(given):
-        where: dict[str, Any] = {} if len(given) == 1 else {"index": place}
-        try:
-            made.append(_event(item, _derived(idempotency_key, place, principal), trace))
-        except BadInput as fault:
-            raise from_fault(fault).with_more(**where) from None
-        except Problem as fault:
-            fault.more |= where
-            raise
+    place = 0
+    try:
+        for place, item in enumerate(given):
+            id = None if idempotency_key is None else _derived(idempotency_key, place, principal)
+            made.append(_event(item, id, trace))
+    except BadInput as fault:
+        raise from_fault(fault).with_more(**_where(place, len(given))) from None
+    except Problem as fault:
+        fault.more |= _where(place, len(given))
+        raise
     return made
+
+
+def _where(place: int, count: int) -> dict[str, Any]:
+    """Which event of a request a problem is about; nothing where there is but one."""
+    return {} if count == 1 else {"index": place}
 
 
 def permit(many: list[Accepted], principal: Principal) -> None:
     """Raises Problem where one of the events is not for this principal to publish; then none is stored."""
+    permitted: set[str] = set()
     for place, (event, _) in enumerate(many):
-        principal.require_publish(event.subject, **({} if len(many) == 1 else {"index": place}))
+        if event.subject not in permitted:
+            principal.require_publish(event.subject, **_where(place, len(many)))
+            permitted.add(event.subject)
 
 
-def _derived(key: str | None, place: int, principal: str | None) -> str | None:
-    if key is None:
-        return None
+def _derived(key: str, place: int, principal: str | None) -> str:
     seed = key if principal is None else f"{principal}\0{key}"
     return f"idem-{hashlib.sha256(seed.encode()).hexdigest()[:32]}-{place}"
 
@@ -230,13 +249,15 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accept
     if "event_type" in item:
         # What readers get has that name.
         raise Problem("unknown_field", "unknown: event_type; say `type`", field="event_type")
-    json_object(item, FIELDS)
+    if not FIELDS.issuperset(item):
+        json_object(item, FIELDS)
     if "subject" not in item:
         raise Problem("missing_field", "an event needs a subject, such as agent.run-42.progress")
-    for name in ("source", "key", "cause", "trace", "incarnation"):
-        value = item.get(name)
-        if value is not None and (not isinstance(value, str) or len(value) > 200):
-            raise Problem("bad_event", f"{name} must be a text of at most 200 characters")
+    if not _TEXTS.isdisjoint(item):
+        for name in _TEXTS:
+            value = item.get(name)
+            if value is not None and (not isinstance(value, str) or len(value) > 200):
+                raise Problem("bad_event", f"{name} must be a text of at most 200 characters")
     test = item.get("test", False)
     if not isinstance(test, bool):
         raise Problem("bad_event", "test must be true or false")
@@ -281,12 +302,11 @@ def fit(many: list[Accepted], limit: int) -> None:
     """Raises Problem 413 where one of the events has more than `limit` bytes as msgpack; then none is stored."""
     for place, (_, payload) in enumerate(many):
         if len(payload) > limit:
-            where: dict[str, Any] = {} if len(many) == 1 else {"index": place}
             raise Problem(
                 "event_too_large",
                 f"the event has {len(payload)} bytes as msgpack, at most {limit} are taken; store it elsewhere and publish "
                 "a reference",
                 size=len(payload),
                 limit=limit,
-                **where,
+                **_where(place, len(many)),
             )

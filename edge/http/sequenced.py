@@ -120,7 +120,7 @@ def rule_of(event: Event) -> SequenceRule | None:
 
 def complete_alone(event: Event) -> Event:
     """Completes an event without a rule, by itself."""
-    return _compare(event, Previous())
+    return _with(event, metrics_delta.complete(event.type, None, event.data))
 
 
 @dataclass(slots=True)

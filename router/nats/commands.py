@@ -1,10 +1,17 @@
-"""Writes a message as the command that publishes it over NATS, in one piece."""
+"""Writes messages as the commands that publish them over NATS, each in one piece."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import nats.errors
+
+from router.limits import message_size
+
+Outgoing = tuple[str, bytes, Mapping[str, str] | None, str]
+"""A message to be sent: subject, payload, headers, and where an answer is wanted or ""."""
 
 # Names of headers that may be sent as they are: those that this program uses, and a few of other people's.
 _NAME = re.compile(r"[A-Za-z0-9-]+")
@@ -38,3 +45,14 @@ def command_of(subject: str, reply: str, payload: bytes, headers: Mapping[str, A
     block = f"NATS/1.0\r\n{lines}\r\n".encode()
     sizes = len(block), len(block) + len(payload)
     return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, payload)
+
+
+def commands_of(messages: Sequence[Outgoing], limit: int) -> list[bytes | None]:
+    """As `command_of` each. Raises MaxPayloadError where the server, which takes `limit` bytes, would not take one of them."""
+    commands = [command_of(subject, reply, payload, headers) for subject, payload, headers, reply in messages]
+    # A command is longer than what the server counts of it, which is not to be counted for each.
+    if any(command is None or len(command) > limit for command in commands):
+        for _, payload, headers, _ in messages:
+            if message_size(payload, headers) > limit:
+                raise nats.errors.MaxPayloadError
+    return commands
