@@ -20,8 +20,7 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from router.errors import RouterError
 from router.limits import message_size
-from router.nats.commands import Outgoing as Outgoing
-from router.nats.commands import command_of, commands_of
+from router.nats.commands import Outgoing, command_of, commands_of
 from router.nats.transport import NatsTransport
 
 log = logging.getLogger(__name__)
