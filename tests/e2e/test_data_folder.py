@@ -23,13 +23,12 @@ from actors.system.supervisor import run_actor
 from edge.webhooks.service import WebhookSettings
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.e2e.data.answers import read_answers
 from tests.e2e.data.make import FAILING, RULES, STORE
 from tests.e2e.data.receiver import ENDPOINTS, Receiver
 from tests.edge.conftest import EdgeFactory, RunningEdge, edge_factory
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 __all__ = ["edge_factory"]
 
@@ -65,7 +64,7 @@ async def started(tmp_path: Path, edge_factory: EdgeFactory, monkeypatch: pytest
     stop = asyncio.Event()
     try:
         async with (
-            Broker(BrokerSettings(nats.url), "test", FOR_EVER) as broker,
+            Broker(unhurried(nats.url), "test", FOR_EVER) as broker,
             Receiver(**dict.fromkeys(ENDPOINTS, 0)).serving() as receiver,
             asyncio.TaskGroup() as group,
         ):

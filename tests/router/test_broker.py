@@ -17,7 +17,7 @@ from router.nats.counters import REFUSED, figures
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
 from router.record import Record
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 async def test_a_published_event_is_acknowledged_with_its_sequence_and_can_be_read(broker: Broker, entity: str) -> None:
@@ -148,7 +148,7 @@ async def test_a_server_too_old_or_without_jetstream_is_refused() -> None:
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        connection = Connection(BrokerSettings(url=f"nats://127.0.0.1:{port}", connect_timeout=2), "t")
+        connection = Connection(BrokerSettings(url=f"nats://127.0.0.1:{port}", connect_timeout=PATIENCE), "t")
         try:
             with pytest.raises(Unsuitable) as fault:
                 await connection.open()

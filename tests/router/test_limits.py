@@ -19,7 +19,7 @@ from router.nats.publisher import Publish
 from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack
 from tests.servers import serving_small
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 MIB = 1024 * 1024
 SESSION = "sess_" + "0" * 24
@@ -57,7 +57,7 @@ def test_no_job_retry_or_batch_adds_more_than_the_room_that_is_kept_free() -> No
 
 async def test_a_letter_with_the_longest_headers_fits_beside_the_largest_event(tmp_path: Path) -> None:
     with serving_small(tmp_path, MIB) as server:
-        async with Broker(BrokerSettings(server.url), "test") as broker:
+        async with Broker(unhurried(server.url), "test") as broker:
             dead = DeadLetters(broker)
             payload = bytes(broker.largest_event)
             wide = "日" * 5000
@@ -82,7 +82,7 @@ async def test_a_letter_with_the_longest_headers_fits_beside_the_largest_event(t
 
 async def test_what_does_not_fit_into_a_letter_is_kept_by_reference_and_found_by_it(tmp_path: Path) -> None:
     with serving_small(tmp_path, MIB) as server:
-        async with Broker(BrokerSettings(server.url), "test") as broker:
+        async with Broker(unhurried(server.url), "test") as broker:
             dead = DeadLetters(broker)
             event = Event.new("job.large.output", {"text": "x" * (MIB - 300)})
             payload = encode(event)
@@ -102,7 +102,7 @@ async def test_what_does_not_fit_into_a_letter_is_kept_by_reference_and_found_by
 
 async def test_headers_count_and_one_byte_too_many_is_refused_without_losing_the_connection(tmp_path: Path) -> None:
     with serving_small(tmp_path, MIB) as server:
-        async with Broker(BrokerSettings(server.url), "test") as broker:
+        async with Broker(unhurried(server.url), "test") as broker:
             headers = {"Nats-Msg-Id": "size", "X-Wide": "äöü"}
             most = MIB - headers_size(headers)
 
@@ -154,7 +154,7 @@ async def test_one_message_too_large_is_not_sent_and_keeps_no_other_from_being(t
 async def test_the_largest_event_follows_the_server_at_a_reconnect(tmp_path: Path) -> None:
     with serving_small(tmp_path, MIB) as server:
         port = int(server.url.rpartition(":")[2])
-        broker = Broker(BrokerSettings(server.url), "test")
+        broker = Broker(unhurried(server.url), "test")
         await broker.open()
     try:
         assert broker.largest_event == MIB - HEADROOM

@@ -15,9 +15,8 @@ from actors.system.supervisor import run_actor
 from router.broker import Broker
 from router.errors import NoResponders
 from router.event import Event
-from router.nats.settings import BrokerSettings
 from tests.actors.camera.recording.recorded import camera_on
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 RULE = """
 rules:
@@ -69,7 +68,7 @@ async def test_an_alert_begins_one_recording_and_a_missing_camera_is_told(
     file = tmp_path / "rules.yaml"
     file.write_text(RULE.format(camera="{data.camera}", seconds=60))
     stop = asyncio.Event()
-    async with camera_on(own_nats, entity) as camera, Broker(BrokerSettings(own_nats), "test") as broker:
+    async with camera_on(own_nats, entity) as camera, Broker(unhurried(own_nats), "test") as broker:
         running = asyncio.ensure_future(
             run_actor(lambda: Alerts(AlertsSettings(rules_file=str(file))), broker, instance="main", stop=stop)
         )

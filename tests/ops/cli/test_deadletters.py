@@ -25,11 +25,10 @@ from router.codec import encode
 from router.deadletter import Origin, webhook_subject
 from router.deadletters import DeadLetters
 from router.event import Event
-from router.nats.settings import BrokerSettings
 from router.subject import STORED
 from router.topology import TopologySettings
 from tests.ops.command import ROOT, callboard, environment
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 Deadletters = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
 
@@ -45,7 +44,7 @@ async def url(nats_server: str) -> AsyncIterator[str]:
             serve(
                 application(
                     EdgeSettings(port=port, drain=0.1),
-                    BrokerSettings(nats_server),
+                    unhurried(nats_server),
                     TopologySettings(),
                     guard=GuardSettings(allow_loopback=True, allow_http=True),
                 ),

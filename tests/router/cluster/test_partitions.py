@@ -18,9 +18,8 @@ from router.cluster.partitions import Partitions
 from router.cluster.role import RoleSettings
 from router.errors import Timeout
 from router.nats.bucket import Bucket, Entry
-from router.nats.settings import BrokerSettings
 from router.topology import LEASES
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 # Short enough to wait for a death, and longer than a busy machine keeps a living member from its refresh.
 SETTINGS = RoleSettings(ttl=6.0, poll=0.1)
@@ -84,7 +83,7 @@ class Member:
 
 
 async def join(url: str, name: str, kind: type[Bucket] = Bucket) -> Member:
-    broker = Broker(BrokerSettings(url=url, request_timeout=60.0), name)
+    broker = Broker(unhurried(url), name)
     await broker.open()
     return Member(broker, name, kind)
 
@@ -92,7 +91,7 @@ async def join(url: str, name: str, kind: type[Bucket] = Bucket) -> Member:
 @pytest.fixture
 async def bucket(own_nats: str) -> AsyncIterator[Bucket]:
     """The bucket of the owners, as one sees it who owns nothing."""
-    async with Broker(BrokerSettings(url=own_nats, request_timeout=60.0), "test") as broker:
+    async with Broker(unhurried(own_nats), "test") as broker:
         yield Bucket(broker.connection, LEASES)
 
 

@@ -14,8 +14,7 @@ from router.event import Event
 from router.nats.bucket import Bucket, Entry
 from router.nats.consumer import Consumer, Message
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 
 def _consumer(broker: Broker, entity: str, heard: list[Message], credit: int = 8) -> Consumer:
@@ -108,7 +107,7 @@ async def test_pulling_goes_on_after_the_server_was_killed(tmp_path: Path) -> No
     server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port()))
     await server.start()
     try:
-        async with Broker(BrokerSettings(server.url), "t") as broker:
+        async with Broker(unhurried(server.url), "t") as broker:
             heard: list[Message] = []
             consumer = _consumer(broker, "a", heard, credit=100)
             task = asyncio.ensure_future(consumer.run())
