@@ -20,6 +20,7 @@ import pytest
 from actors.agent.actor import Agent
 from actors.alerts.actor import Alerts, AlertsSettings
 from actors.system.supervisor import run_actor
+from edge.webhooks.client.exchange import Exchange
 from edge.webhooks.service import WebhookSettings
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
@@ -28,7 +29,7 @@ from tests.e2e.data.answers import read_answers
 from tests.e2e.data.make import FAILING, RULES, STORE
 from tests.e2e.data.receiver import ENDPOINTS, Receiver
 from tests.edge.conftest import EdgeFactory, RunningEdge, edge_factory
-from tests.waiting import eventually, unhurried
+from tests.waiting import PATIENCE, eventually, unhurried
 
 __all__ = ["edge_factory"]
 
@@ -58,7 +59,12 @@ async def started(tmp_path: Path, edge_factory: EdgeFactory, monkeypatch: pytest
         settings = of(*arguments)
         return replace(settings, worker=replace(settings.worker, keep=CENTURY))
 
+    def unhurried_exchange(begun: float, _deadline: float) -> Exchange:
+        return Exchange(begun, begun + 10 * PATIENCE)
+
     monkeypatch.setattr(WebhookSettings, "of", patient)
+    # However long a busy machine takes: a request that is given up would change the state of its endpoint.
+    monkeypatch.setattr("edge.webhooks.client.sender.Exchange", unhurried_exchange)
     nats = EmbeddedServer(EmbeddedSettings(tmp_path / "data", free_port()))
     await nats.start()
     stop = asyncio.Event()

@@ -49,7 +49,7 @@ class LoneEdge:
 
     def subscriptions(self) -> int:
         """How many subscriptions the nats-server holds for everybody together."""
-        found: int = httpx.get(f"{self._monitor}/subsz", trust_env=False).json()["num_subscriptions"]
+        found: int = httpx.get(f"{self._monitor}/subsz", trust_env=False, timeout=PATIENCE).json()["num_subscriptions"]
         return found
 
     def cpu_seconds(self) -> float:

@@ -158,7 +158,7 @@ async def test_a_redrive_is_watched_to_its_end_and_tells_what_stays(
 async def test_a_redrive_that_sends_all_ends_well(
     deadletters: Deadletters, url: str, broker: Broker, entity: str
 ) -> None:
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
         body = {"delivery_method": "webhook", "webhook_url": "http://127.0.0.1:9/", "subjects": [f"job.{entity}x.>"]}
         session = (await http.post("/callbacks/sessions", json=body)).json()["session_id"]
     one, *_ = await bury(broker, session, 4)

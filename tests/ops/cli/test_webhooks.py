@@ -71,7 +71,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def failing(url: str, receiver: Receiver, entity: str, count: int) -> str:
     """A session of which so many deliveries have failed for good."""
     receiver.answer = 500
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
         made = await http.post(
             "/callbacks/sessions",
             json={
