@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from actors.agent.actor import Agent
+from actors.agent.actor import Agent, AgentSettings
 from actors.alerts.actor import Alerts, AlertsSettings
 from actors.system.supervisor import run_actor
 from edge.webhooks.client.exchange import Exchange
@@ -74,7 +74,8 @@ async def started(tmp_path: Path, edge_factory: EdgeFactory, monkeypatch: pytest
             Receiver(**dict.fromkeys(ENDPOINTS, 0)).serving() as receiver,
             asyncio.TaskGroup() as group,
         ):
-            group.create_task(run_actor(Agent, broker, stop=stop))
+            # A run of the folder that nobody goes on with is as old as the folder.
+            group.create_task(run_actor(lambda: Agent(AgentSettings(silent_after=CENTURY)), broker, stop=stop))
             group.create_task(run_actor(lambda: Alerts(AlertsSettings(str(RULES))), broker, stop=stop))
             async with edge_factory(nats.url, FOR_EVER, session_ttl=0.0) as edge:
                 yield Started(edge, receiver, json.loads((tmp_path / "answers.json").read_text()))
