@@ -97,6 +97,15 @@ def _no_spools_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _unhurried_starts() -> Iterator[None]:
+    """A nats-server may take as long to start as a busy machine takes, and so may the answer of an actor under test."""
+    with pytest.MonkeyPatch.context() as limits:
+        limits.setattr("router.nats.embedded.START_SECONDS", PATIENCE)
+        limits.setattr("actors.system.probe.ANSWER_TIMEOUT", PATIENCE)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """TLS contexts are made quickly, here and in child processes."""
     authority = Authority(tmp_path_factory.mktemp("authority"))

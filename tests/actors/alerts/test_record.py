@@ -95,7 +95,7 @@ async def test_an_alert_begins_one_recording_and_a_missing_camera_is_told(
 
 async def _serves(broker: Broker) -> bool:
     try:
-        await broker.connection.ask("cmd.alerts.main.rules", b"{}", {"Content-Type": "application/json"}, timeout=5)
+        await broker.connection.ask("cmd.alerts.main.rules", b"{}", {"Content-Type": "application/json"})
     except NoResponders:
         return False
     return True
