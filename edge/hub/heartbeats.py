@@ -19,6 +19,8 @@ LEVEL_READERS = 1000
 # So many parts of the shortest period at most, each at least so many seconds long: some of the readers are due in each.
 SLICES = 24
 SLICE_SECONDS = 0.5
+# Beyond this no proxy is kept from anything: such a setting asks for quiet, and all are due together, long after the start.
+LONGEST = 60.0
 
 
 class Heartbeats:
@@ -27,7 +29,7 @@ class Heartbeats:
     def __init__(self, fixed: float | None = None) -> None:
         """`fixed` is one period for all, in seconds; without it the period grows."""
         self.shortest = SHORTEST if fixed is None else fixed
-        slices = max(1, min(SLICES, int(self.shortest / SLICE_SECONDS)))
+        slices = 1 if self.shortest > LONGEST else max(1, min(SLICES, int(self.shortest / SLICE_SECONDS)))
         # How often some of the readers are due.
         self.tick = self.shortest / slices
         levels = LEVELS if fixed is None else 1

@@ -77,6 +77,13 @@ def test_the_first_reader_of_a_quiet_process_is_due_after_a_whole_period() -> No
     assert [list(beats.due()) for _ in range(24)] == [[]] * 23 + [[reader]]
 
 
+def test_nobody_is_due_for_a_whole_period_where_a_setting_asks_for_quiet() -> None:
+    beats = Heartbeats(3600.0)
+    enter(beats, 30)
+
+    assert beats.tick == 3600.0 and len(list(beats.due())) == 30
+
+
 def test_who_leaves_is_due_no_more_and_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEVEL_READERS", 2)
     beats = Heartbeats()
