@@ -18,6 +18,7 @@ from router.errors import BrokerError, Refused
 from router.nats.connection import Connection
 from router.nats.counters import BOUNDS, Delays, Figures, figures
 from router.nats.stream import Stream
+from router.timing import coalesced_sleep
 from router.topology import TopologySettings
 
 log = logging.getLogger(__name__)
@@ -44,10 +45,9 @@ async def survey(connection: Connection, settings: TopologySettings) -> None:
     names = [stream.name for stream in topology.streams(settings)]
     while True:
         if connection.connected:
-            for name in names:
-                await _ask(connection, name)
+            await asyncio.gather(*(_ask(connection, name) for name in names))
             surveyed.set_to_current_time()
-        await asyncio.sleep(SURVEY_SECONDS)
+        await coalesced_sleep(SURVEY_SECONDS)
 
 
 async def _ask(connection: Connection, name: str) -> None:

@@ -7,7 +7,6 @@ revoked grants take effect at once. A client that loses a right is told so, or i
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 import logging
@@ -33,6 +32,7 @@ from router.cluster.peers import answer_peer, ask_peers
 from router.codec import DECODE_FAULTS, rfc3339
 from router.nats.connection import Connection
 from router.subject import escape
+from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ class ConnectionAuths:
         listening = await self._connection.listen(SUBJECT, self._received)
         try:
             while True:
-                await asyncio.sleep(SWEEP_SECONDS)
+                await coalesced_sleep(SWEEP_SECONDS)
                 self.sweep(time.time())
         finally:
             await listening.stop()

@@ -27,6 +27,7 @@ from router.deadletters import DeadLetters
 from router.errors import BadInput, BrokerError, Refused
 from router.event import Event
 from router.nats.consumer import Consumer, Message
+from router.timing import coalesced_sleep
 from router.topology import DEADLETTERS
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class DeadLetterNotifier:
                 filling = state.fullness >= (RELIEVED if filling else FILLING)
             except BrokerError as fault:
                 log.debug("the fill level of DEADLETTERS cannot be read", extra={"fault": str(fault)})
-            await asyncio.sleep(CHECK_SECONDS)
+            await coalesced_sleep(CHECK_SECONDS)
 
 
 def events_about(letters: list[DeadLetter]) -> list[Event]:
@@ -226,4 +227,4 @@ async def report_fullness(dead: DeadLetters) -> None:
             metrics.deadletters_kept.set(state.messages)
             metrics.deadletters_bytes.set(state.bytes)
             metrics.deadletters_fullness.set(state.fullness)
-        await asyncio.sleep(CHECK_SECONDS)
+        await coalesced_sleep(CHECK_SECONDS)

@@ -35,6 +35,7 @@ from router.live import Loss
 from router.record import Record
 from router.replay import Replay
 from router.subject import overlap
+from router.timing import until_multiple
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class Hub:
         last_check = time.monotonic()
         while True:
             due = last_check + self.heartbeats.shortest - time.monotonic()
-            await self.integrity.watch(min(SWEEP_SECONDS, due))
+            await self.integrity.watch(min(until_multiple(SWEEP_SECONDS), due))
             if time.monotonic() - last_check >= self.heartbeats.shortest:
                 last_check = time.monotonic()
                 await self.integrity.check_position()

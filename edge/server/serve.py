@@ -25,6 +25,7 @@ from edge.transports.fast.upgrade import (
     TakeoverWebSocketProtocol,
 )
 from router.errors import RouterError
+from router.timing import until_multiple
 
 
 class Drainable(Protocol):
@@ -64,7 +65,7 @@ class _Server(uvicorn.Server):
         # uvicorn's own loop polls ten times a second for its end; this one is told, and only updates the Date header.
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(until_multiple(1.0)):
                     await self._leaving.wait()
 
     def stop_accepting(self) -> None:

@@ -20,6 +20,7 @@ from edge.stats import Stats
 from router.clock import wall
 from router.errors import BrokerError
 from router.nats.bucket import Bucket, Entry
+from router.timing import coalesced_sleep
 
 log = logging.getLogger("callback_manager")
 
@@ -69,7 +70,7 @@ class SessionExpiry:
             group.create_task(self._bucket.watch(self._marked, "seen.*"))
             await self._registry.ready.wait()
             while True:
-                await asyncio.sleep(ROUND_SECONDS)
+                await coalesced_sleep(ROUND_SECONDS)
                 try:
                     await self._round()
                 except (BrokerError, Problem) as fault:

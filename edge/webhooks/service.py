@@ -39,6 +39,7 @@ from router.errors import BrokerError
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.publisher import Publisher
 from router.record import Record
+from router.timing import coalesced_sleep
 from router.topology import LEASES
 
 log = logging.getLogger(__name__)
@@ -251,13 +252,13 @@ class Webhooks:
             oldest = min((each.oldest for each in dispatchers if each.oldest), default=0.0)
             metrics.parked_age.set(max(0.0, wall.now() - oldest) if oldest else 0.0)
             try:
-                pending = [await worker.count_pending() for worker in self._workers()]
+                pending = await asyncio.gather(*(worker.count_pending() for worker in self._workers()))
                 metrics.pending.labels("fresh").set(sum(fresh for fresh, _ in pending))
                 metrics.pending.labels("due").set(sum(due for _, due in pending))
             except BrokerError as fault:
                 log.debug("pending webhook jobs cannot be counted", extra={"fault": str(fault)})
             self._sender.retain(self._registry.sessions)
-            await asyncio.sleep(self.settings.count_every)
+            await coalesced_sleep(self.settings.count_every)
 
     def _workers(self) -> list[PartitionWorker]:
         return [each for each in self.partitions.terms.values() if isinstance(each, PartitionWorker)]

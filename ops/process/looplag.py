@@ -7,6 +7,7 @@ import platform
 
 from prometheus_client import Gauge, Histogram
 
+from router.timing import until_multiple
 from router.version import VERSION
 
 # Four measurements a second find every longer stall, and cost nothing.
@@ -25,6 +26,6 @@ async def measure_loop_lag() -> None:
     build.labels(VERSION, platform.python_version()).set(1)
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + MEASURE_EVERY
-        await asyncio.sleep(MEASURE_EVERY)
+        due = loop.time() + (left := until_multiple(MEASURE_EVERY))
+        await asyncio.sleep(left)
         lag.observe(max(0.0, loop.time() - due))

@@ -10,6 +10,7 @@ from router.cluster.ownership import member_key
 from router.cluster.role import RoleSettings
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
+from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Membership:
             if self._refreshed is not None and loop.time() - self._refreshed >= self._settings.refresh_timeout:
                 self._refreshed = None
                 self._lost()
-            await asyncio.sleep(pause)
+            await coalesced_sleep(pause)
 
     async def release(self) -> None:
         """Deletes the key, once `run` has ended; where that fails it expires by its TTL."""

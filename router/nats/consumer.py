@@ -19,6 +19,7 @@ from router.errors import BrokerError, Refused
 from router.nats.connection import Connection, Outgoing
 from router.nats.error_codes import ErrorCode
 from router.nats.headers import all_headers, status
+from router.timing import until_multiple_after
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 PULL_SECONDS = 20.0
 # Three heartbeats missed: the pull is lost with its server and is issued again.
 SILENCE_SECONDS = 16.0
+# All consumers of a process look for that at the same moments, so that it wakes once for them.
+CHECK_SECONDS = 1.0
 # How long a little room stays unused. A pull asks for half of the credit where it can, but a few messages that take long
 # must not keep the others waiting.
 REFILL_SECONDS = 0.1
@@ -156,7 +159,7 @@ class Consumer:
                     continue
                 try:
                     timeout = self._last + SILENCE_SECONDS - time.monotonic() if self._requested else SILENCE_SECONDS
-                    async with asyncio.timeout(max(0.05, timeout)):
+                    async with asyncio.timeout(until_multiple_after(max(0.05, timeout), CHECK_SECONDS)):
                         await self._wake.wait()
                 except TimeoutError:
                     if not self._requested or time.monotonic() - self._last < SILENCE_SECONDS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 
@@ -10,6 +9,7 @@ import nats.errors
 
 from router.nats.client import NatsClient
 from router.nats.counters import figures
+from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ async def watch(wire: NatsClient) -> None:
     """Forces a reconnect where nats-py reports a connection that receives nothing; until cancelled."""
     missed = 0
     while True:
-        await asyncio.sleep(WATCH_SECONDS)
+        await coalesced_sleep(WATCH_SECONDS)
         if wire.is_closed or not wire.is_connected:
             continue
         reading = wire._reading_task

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from edge.hub.meter import Meter
 from edge.settings import FastPathSettings
 from edge.types import Encoder, Notice
+from router.timing import coalesced_sleep
 
 # How often deadlines are looked at; they are seconds long.
 LOOK_SECONDS = 0.5
@@ -68,7 +69,7 @@ class Sweeper:
             self._group = group
             try:
                 while True:
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await coalesced_sleep(LOOK_SECONDS)
                     self._check_deadlines()
             finally:
                 self._group = None

@@ -22,6 +22,7 @@ from router.broker import Broker
 from router.errors import RouterError
 from router.event import Event
 from router.subject import Subject
+from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class ViewerConnections:
         async with asyncio.TaskGroup() as self._group:
             try:
                 while True:
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await coalesced_sleep(LOOK_SECONDS)
                     for each in tuple(self._open):
                         each.delivery.look(loop.time())
                     if time.monotonic() - self._reported >= self._settings.report:

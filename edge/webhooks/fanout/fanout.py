@@ -46,6 +46,7 @@ from router.nats.bucket import Bucket
 from router.nats.publisher import Publisher
 from router.record import Record
 from router.replay import Replay
+from router.timing import coalesced_sleep
 from router.topology import LEASES
 
 log = logging.getLogger(__name__)
@@ -322,7 +323,7 @@ class Fanout:
     async def _save_often(self) -> None:
         try:
             while True:
-                await asyncio.sleep(self.settings.save_every)
+                await coalesced_sleep(self.settings.save_every)
                 try:
                     await self._save()
                 except Conflict:
@@ -350,7 +351,10 @@ class Fanout:
         while True:
             wanted = any(member.reason in ("share", "stream") for member in waiting.values())
             if (seconds := self.room.due_in(wanted)) > 0:
-                await asyncio.sleep(min(seconds, self.settings.room.every))
+                if waiting:
+                    await asyncio.sleep(min(seconds, self.settings.room.every))
+                else:
+                    await self.room.wait(seconds)
                 continue
             await self.room.measure_or_not()
             self._report()

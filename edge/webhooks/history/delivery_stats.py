@@ -24,6 +24,7 @@ from router.broker import Broker
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket
 from router.stored import decoder
+from router.timing import coalesced_sleep
 from router.topology import ENDPOINTS, HOOKS, RETRIES
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class DeliveryStats:
         rounds = 0
         try:
             while True:
-                await asyncio.sleep(FLUSH_EVERY)
+                await coalesced_sleep(FLUSH_EVERY)
                 rounds += 1
                 if rounds % THOROUGH == 0:
                     self._touched.update(self._counted)
