@@ -13,12 +13,12 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from router import topology
+from router.coalescing import coalesced_sleep
 from router.cursor import parse_time
 from router.errors import BrokerError, Refused
 from router.nats.connection import Connection
 from router.nats.counters import BOUNDS, Delays, Figures, figures
 from router.nats.stream import Stream
-from router.timing import coalesced_sleep
 from router.topology import TopologySettings
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 from router import topology
 from router.broker import Broker
+from router.coalescing import until_multiple
 from router.errors import Forbidden, NoResponders, StoreFailed, Timeout
 from router.store_guard import StoreGuard, WriteGuards
 from router.store_probe import GRACE_SECONDS, StoreProbe
 from router.store_trouble import CODES, FORBIDDEN, OK, UNREACHABLE, WRITE_FAILED, Finding, Trouble
-from router.timing import until_multiple
 from router.topology import DeclaredStream
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Clocks that a test can replace, sleeps that end together, and exponential backoff with full jitter before a retry."""
+"""Clocks that a test can replace, and exponential backoff with full jitter before a retry."""
 
 from __future__ import annotations
 
@@ -71,36 +71,6 @@ class ManualClock:
     async def _settle(self) -> None:
         for _ in range(self.SETTLE):
             await asyncio.sleep(0)
-
-
-# Where in time the multiples of an interval lie: elsewhere in each process, so that they do not all ask NATS at once.
-_PHASE_MS = random.randrange(3_600_000)
-# Shorter intervals are kept as they are.
-_MIN_COALESCED_MS = 20
-
-
-def until_multiple(interval: float) -> float:
-    """The seconds until the next multiple of an interval, which lies at the same moment for all tasks of this process.
-
-    An idle process then wakes once for all that it does as often, and for what it does twice as often: a timer of its own for
-    each task costs a wake-up each, which is most of what an idle process takes. It is never longer than the interval.
-    """
-    whole = round(interval * 1000)
-    if whole < _MIN_COALESCED_MS:
-        return interval
-    # In whole milliseconds, as uvloop has it: those of different tasks then expire in the same turn of the loop.
-    return (whole - (time.monotonic_ns() // 1_000_000 + _PHASE_MS) % whole) / 1000
-
-
-def until_multiple_after(seconds: float, interval: float) -> float:
-    """The seconds until the first multiple of an interval that comes when so many seconds have passed."""
-    passed, whole = round(seconds * 1000), round(interval * 1000)
-    return (passed + -(time.monotonic_ns() // 1_000_000 + _PHASE_MS + passed) % whole) / 1000
-
-
-async def coalesced_sleep(interval: float) -> None:
-    """Sleeps until the next multiple of an interval; see `until_multiple`."""
-    await asyncio.sleep(until_multiple(interval))
 
 
 def full_jitter(attempt: int, base: float, cap: float) -> float:

@@ -29,10 +29,10 @@ from edge.sessions.spec import SessionSpec
 from edge.types import Authorized
 from edge.view import View
 from router.cluster.peers import answer_peer, ask_peers
+from router.coalescing import coalesced_sleep
 from router.codec import DECODE_FAULTS, rfc3339
 from router.nats.connection import Connection
 from router.subject import escape
-from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 

@@ -21,13 +21,13 @@ from typing import Any
 from edge import metrics
 from edge.webhooks.endpoint.state_changes import given_up_error
 from router.broker import Broker
+from router.coalescing import coalesced_sleep
 from router.codec import rfc3339
 from router.deadletter import ORIGINS, DeadLetter, DeadLetterStats, label, read_headers
 from router.deadletters import DeadLetters
 from router.errors import BadInput, BrokerError, Refused
 from router.event import Event
 from router.nats.consumer import Consumer, Message
-from router.timing import coalesced_sleep
 from router.topology import DEADLETTERS
 
 log = logging.getLogger(__name__)

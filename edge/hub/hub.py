@@ -28,6 +28,7 @@ from edge.types import Batch, Subscriber
 from edge.view import View
 from router import tracing
 from router.broker import Broker
+from router.coalescing import until_multiple
 from router.cursor import FOREIGN
 from router.errors import BrokerError
 from router.filter import Activation
@@ -35,7 +36,6 @@ from router.live import Loss
 from router.record import Record
 from router.replay import Replay
 from router.subject import overlap
-from router.timing import until_multiple
 
 log = logging.getLogger(__name__)
 

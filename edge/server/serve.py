@@ -24,8 +24,8 @@ from edge.transports.fast.upgrade import (
     TakeoverHttpProtocol,
     TakeoverWebSocketProtocol,
 )
+from router.coalescing import until_multiple
 from router.errors import RouterError
-from router.timing import until_multiple
 
 
 class Drainable(Protocol):

@@ -18,9 +18,9 @@ from edge.sessions.registry import Registry, Session
 from edge.sessions.spec import UNSTORED
 from edge.stats import Stats
 from router.clock import wall
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
 from router.nats.bucket import Bucket, Entry
-from router.timing import coalesced_sleep
 
 log = logging.getLogger("callback_manager")
 

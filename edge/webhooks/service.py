@@ -35,11 +35,11 @@ from router.broker import Broker
 from router.clock import wall
 from router.cluster.partitions import Partitions
 from router.cluster.role import RoleSettings
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.publisher import Publisher
 from router.record import Record
-from router.timing import coalesced_sleep
 from router.topology import LEASES
 
 log = logging.getLogger(__name__)

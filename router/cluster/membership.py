@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from router.cluster.ownership import member_key
 from router.cluster.role import RoleSettings
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
-from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 

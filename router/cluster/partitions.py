@@ -22,9 +22,9 @@ from typing import Protocol
 from router.cluster.membership import Membership
 from router.cluster.ownership import ABANDONED, KEYS, Ownership, owner_key, owner_value
 from router.cluster.role import RoleSettings
+from router.coalescing import coalesced_sleep, until_multiple
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket, Entry
-from router.timing import coalesced_sleep, until_multiple
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket
 from router.tasks import run_cancellable
-from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 

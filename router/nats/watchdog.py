@@ -7,9 +7,9 @@ import logging
 
 import nats.errors
 
+from router.coalescing import coalesced_sleep
 from router.nats.client import NatsClient
 from router.nats.counters import figures
-from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 

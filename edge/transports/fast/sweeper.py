@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from edge.hub.meter import Meter
 from edge.settings import FastPathSettings
 from edge.types import Encoder, Notice
-from router.timing import coalesced_sleep
+from router.coalescing import coalesced_sleep
 
 # How often deadlines are looked at; they are seconds long.
 LOOK_SECONDS = 0.5

@@ -19,10 +19,10 @@ from edge.transports.video.delivery import PictureDelivery, PictureSink, Watch
 from edge.transports.video.statistics import SourceCounts
 from edge.transports.video.wish import Wish
 from router.broker import Broker
+from router.coalescing import coalesced_sleep
 from router.errors import RouterError
 from router.event import Event
 from router.subject import Subject
-from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 

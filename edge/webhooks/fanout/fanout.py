@@ -40,13 +40,13 @@ from edge.webhooks.fanout.source import EventSource, Subscribe
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
 from router.cluster.role import LeadershipLost, Role
+from router.coalescing import coalesced_sleep
 from router.cursor import Cursor
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket
 from router.nats.publisher import Publisher
 from router.record import Record
 from router.replay import Replay
-from router.timing import coalesced_sleep
 from router.topology import LEASES
 
 log = logging.getLogger(__name__)

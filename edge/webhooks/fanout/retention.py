@@ -14,8 +14,8 @@ from edge.webhooks.fanout.progress import FanoutProgress
 from edge.webhooks.fanout.settings import FanoutSettings
 from router.broker import Broker, StreamState
 from router.clock import wall
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
-from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ import msgspec
 from edge.stats import Stats
 from edge.webhooks.queue.job import DUE, FRESH, PARKED, SCHEDULED
 from router.broker import Broker
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket
 from router.stored import decoder
-from router.timing import coalesced_sleep
 from router.topology import ENDPOINTS, HOOKS, RETRIES
 
 log = logging.getLogger(__name__)

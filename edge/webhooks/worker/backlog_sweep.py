@@ -18,8 +18,8 @@ from edge.webhooks.worker.context import WorkerContext
 from edge.webhooks.worker.endpoints import PartitionEndpoints
 from edge.webhooks.worker.settlement import Settler
 from router.clock import wall
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
-from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 

@@ -35,8 +35,8 @@ from edge.webhooks.worker.intake import JobIntake
 from edge.webhooks.worker.settlement import PostTask, Settler, count
 from edge.webhooks.worker.takeover import PartitionTakeover, read_takeover
 from router.clock import wall
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
-from router.timing import coalesced_sleep
 
 log = logging.getLogger(__name__)
 

@@ -128,6 +128,18 @@ async def test_partitions_are_shared_evenly_as_processes_come_go_and_die(own_nat
     await leave(first)
 
 
+async def test_who_is_alone_and_looks_seldom_shares_with_others_at_once(own_nats: str, monkeypatch: Any):
+    monkeypatch.setattr("router.cluster.partitions.LONE_SECONDS", 3600.0)
+    first = await join(own_nats, "a")
+    await eventually(lambda: first.partitions._is_alone_and_settled)
+
+    second = await join(own_nats, "b")
+    await eventually(lambda: shared(first, second))
+    await second.die()
+    await eventually(lambda: shared(first))
+    await leave(first)
+
+
 async def test_of_those_who_reach_for_one_partition_at_once_one_gets_it(own_nats: str):
     members = [await join(own_nats, name) for name in "abcd"]
 

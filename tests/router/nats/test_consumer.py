@@ -187,7 +187,27 @@ async def test_a_quiet_consumer_is_not_taken_for_a_lost_one(
 
     await eventually(lambda: sum(b"Idle Heartbeat" in beat for beat in beats) >= 4)
 
-    assert "fell silent" not in caplog.text
+    assert "no heartbeat from the consumer" not in caplog.text
+    await broker.publish(Event.new(f"job.{entity}.x"))
+    await eventually(lambda: len(heard) == 1)
+    task.cancel()
+
+
+async def test_a_pull_that_brings_nothing_at_all_is_made_again(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(consumer_module, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(consumer_module, "CHECK_SECONDS", 0.05)
+    heard: list[Message] = []
+    consumer = _consumer(broker, entity, heard)
+    arrived = consumer._arrived
+    is_deaf = True
+    monkeypatch.setattr(consumer, "_arrived", lambda *message: None if is_deaf else arrived(*message))
+    task = asyncio.ensure_future(consumer.run())
+    await eventually(lambda: "no heartbeat from the consumer" in caplog.text)
+
+    is_deaf = False
+    monkeypatch.setattr(consumer_module, "SILENCE_SECONDS", 3600.0)
     await broker.publish(Event.new(f"job.{entity}.x"))
     await eventually(lambda: len(heard) == 1)
     task.cancel()
