@@ -28,7 +28,7 @@ from edge.types import Batch, Subscriber
 from edge.view import View
 from router import tracing
 from router.broker import Broker
-from router.coalescing import until_multiple
+from router.coalescing import coalesced_sleep, until_multiple
 from router.cursor import FOREIGN
 from router.errors import BrokerError
 from router.filter import Activation
@@ -131,11 +131,9 @@ class Hub:
 
     async def _keep_beating(self) -> None:
         """Sends heartbeats to some of the readers at each tick, so that all have theirs in time and no tick is long."""
-        due = time.monotonic()
         while True:
             # A process that was stopped for a while does not make up for it.
-            due = max(due + self.heartbeats.tick, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
+            await coalesced_sleep(self.heartbeats.tick)
             await self._beat(time.monotonic())
 
     async def _beat(self, now: float) -> None:
