@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgpack
@@ -167,7 +168,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
 
 def parse(body: bytes, content_type: str, most: int) -> tuple[list[dict[str, Any]], bool]:
     """Reads one event, a list, or `{"events": [...]}`; says whether it was a single one. Raises Problem."""
-    kind = content_type.split(";")[0].strip().lower() or "application/json"
+    kind = _kind(content_type)
     if kind in ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"):
         try:
             given = msgpack.unpackb(body, raw=False, strict_map_key=False)
@@ -182,15 +183,22 @@ def parse(body: bytes, content_type: str, most: int) -> tuple[list[dict[str, Any
         raise Problem(
             "unsupported_media_type", f"{kind[:80]} is not known; send application/json or application/msgpack"
         )
-    single = isinstance(given, dict) and "events" not in given
-    many = [given] if single else given.get("events") if isinstance(given, dict) else given
+    if isinstance(given, dict) and "events" not in given:
+        return [given], True
+    many = given.get("events") if isinstance(given, dict) else given
     if not isinstance(many, list) or not all(isinstance(item, dict) for item in many):
         raise Problem("bad_body", 'the body must be an event, a list of events, or {"events": [...]}')
     if not many:
         raise Problem("bad_body", "the list of events is empty")
     if len(many) > most:
         raise Problem("batch_too_large", f"{len(many)} events; at most {most} at a time")
-    return many, single
+    return many, False
+
+
+@lru_cache(256)
+def _kind(content_type: str) -> str:
+    """The media type of a body, without its parameters."""
+    return content_type.split(";")[0].strip().lower() or "application/json"
 
 
 def _json(text: bytes) -> Any:
