@@ -26,7 +26,8 @@ import asyncio, sys
 from router.sdk import Run, RunSettings
 
 async def work(url, run, completes):
-    async with Run(run, url=url, settings=RunSettings(ttl=2)) as own:
+    # Who is to complete may not be taken for dead because the machine is busy.
+    async with Run(run, url=url, settings=RunSettings(ttl=15 if completes else 2)) as own:
         step = 0
         while not completes or step < 60:
             step += 1

@@ -606,14 +606,14 @@ async def test_an_open_run_with_a_short_lease_lives_on(nats_server: str, broker:
     async with (
         Broker(unhurried(nats_server), "agent") as own,
         running_agent(own, entity),
-        Run(entity, broker, settings=RunSettings(ttl=4)),
+        Run(entity, broker, settings=RunSettings(ttl=9)),
     ):
         first = await eventually(lambda: bucket.get(key))
 
         async def refreshed() -> bool:
             entry = await bucket.get(key)
             assert entry is not None
-            return entry.revision > first.revision and asyncio.get_running_loop().time() > begun + 6
+            return entry.revision > first.revision and asyncio.get_running_loop().time() > begun + 11
 
         begun = asyncio.get_running_loop().time()
         await eventually(refreshed)

@@ -22,7 +22,7 @@ import logging, sys, time
 from router.sdk import RunSettings, SyncRun
 logging.basicConfig(level=logging.WARNING)
 url, run, edge_or_nats = sys.argv[1:]
-with SyncRun(run, url, settings=RunSettings(ttl=2)) as made:
+with SyncRun(run, url, settings=RunSettings(ttl=5)) as made:
     made.progress(0.5)
     while made.report.unsent:
         time.sleep(0.01)
