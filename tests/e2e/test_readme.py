@@ -220,7 +220,10 @@ async def test_the_python_sample_is_seen_to_run_and_to_end(running_callboard: Ru
         check=False,
     )
 
-    assert (done.returncode, done.stderr) == (0, "")
+    # Of a NATS that answers late, as on a busy machine, the SDK tells, and what it keeps it sends again.
+    late = r"events of run run-42 (that are not stored yet wait on disk|cannot be stored|are stored again)"
+    said = [line for line in done.stderr.splitlines() if not re.match(late, line)]
+    assert (done.returncode, said) == (0, [])
     state = await state_of(running_callboard, "run-42")
     assert (state["status"], state["progress"]) == ("completed", 1.0)
 
