@@ -9,6 +9,7 @@ import time
 import pytest
 import websockets
 
+from edge.http import video
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, in_parts, pack, unpack
@@ -126,8 +127,17 @@ async def answers(store: Broker, entity: str, track: str, rendition: str, frame:
     ],
 )
 async def test_a_snapshot_comes_in_the_form_that_is_asked_for(
-    edge: RunningEdge, store: Broker, entity: str, query: str, track: str, rendition: str, media_type: str
+    edge: RunningEdge,
+    store: Broker,
+    entity: str,
+    query: str,
+    track: str,
+    rendition: str,
+    media_type: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for deadline in ("SNAPSHOT_SECONDS", "SLOW_SNAPSHOT_SECONDS"):
+        monkeypatch.setattr(video, deadline, PATIENCE)
     await octane_renders(store, entity)
     body = bytes(range(256)) * 400
 
