@@ -31,6 +31,17 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+# Measures, from now on, by how many ms in all the machine was late for what the page had it do every 100 ms.
+LATENESS = """() => {
+  window.lateness = 0;
+  let due = performance.now() + 100;
+  setInterval(() => {
+    const now = performance.now();
+    window.lateness += Math.max(0, now - due);
+    due = now + 100;
+  }, 100);
+}"""
+
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
