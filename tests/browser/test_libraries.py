@@ -229,7 +229,7 @@ async def test_a_second_tab_has_the_whole_answer_and_stops_it_for_both(
 
 async def readers(tree: Tree) -> int:
     """How many connections read events at the edge."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{tree.port}", trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{tree.port}", trust_env=False, timeout=PATIENCE) as http:
         figures = (await http.get("/callbacks/stats")).raise_for_status().json()["readers"]
         return int(figures["websocket"] + figures["sse"])
 

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Request, Route
 
 from tests.browser.conftest import Tab
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -320,7 +320,7 @@ def device(running_callboard: RunningCallboard, entity: str) -> Iterator[str]:
 
 
 async def tell(url: str, device: str, kind: str, data: dict[str, Any]) -> None:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
         body = {"subject": f"octane.{device}.{kind}", "type": kind, "data": data}
         (await http.post("/events", json=body)).raise_for_status()
 

@@ -86,7 +86,7 @@ class Replica:
     async def _ready(self) -> bool:
         assert self._process is not None and self._process.returncode is None, "the edge ended"
         with contextlib.suppress(httpx.TransportError):
-            async with httpx.AsyncClient(trust_env=False, verify=False) as http:
+            async with httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE) as http:
                 return (await http.get(f"http://127.0.0.1:{self.port}/readyz")).status_code == 200
         return False
 
