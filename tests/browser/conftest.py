@@ -136,6 +136,11 @@ class Wire:
         with contextlib.suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             mine = {writer, far_writer}
+            if not self._open:
+                # Cut meanwhile: this one must not outlive that.
+                for each in mine:
+                    each.transport.abort()
+                return
             self._writers |= mine
             try:
                 tasks = [
