@@ -27,7 +27,7 @@ from router.event import Event
 from router.frame import frame_subject, pack
 from router.nats.embedded import free_port
 from tests import parts
-from tests.edge.conftest import keep_picture
+from tests.edge.conftest import UNHURRIED, keep_picture
 from tests.waiting import PATIENCE, eventually, unhurried
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
@@ -229,7 +229,7 @@ async def test_a_websocket_reads_and_is_answered(nginx: Nginx, entity: str) -> N
     async with nginx.http() as http:
         made = await session(http, entity)
         address = f"{nginx.url.replace('http', 'ws', 1)}/callbacks/sessions/{made['session_id']}/ws"
-        async with websockets.connect(address, proxy=None, origin=websockets.Origin(nginx.url)) as socket:
+        async with websockets.connect(address, proxy=None, origin=websockets.Origin(nginx.url), **UNHURRIED) as socket:
             ready = json.loads(await socket.recv())
             (cursor,) = await publish(http, entity, 1)
             said = [json.loads(await socket.recv())]
