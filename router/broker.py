@@ -28,13 +28,15 @@ from router.nats.stream import Ack, Stream
 from router.publication import Publication
 from router.record import Record
 from router.subject import STORED
-from router.topology import EVENTS, TopologySettings
+from router.topology import EVENTS, SECOND, TopologySettings
 
 # 256 events or 1 MiB a page of replay: a page is what one slow reader may hold in memory.
 PAGE_EVENTS = 256
 PAGE_BYTES = 1024 * 1024
 # One multi_last request answers for at most 1,024 subjects (413 above it).
 MULTI_LAST_SUBJECTS = 1000
+# nats-server elects no other leader before the others have not heard of this one for so long (`minElectionTimeout` of its Raft: 4 s).
+ELECTION_NANOSECONDS = 4 * SECOND
 # So often the connection may be lost under one message before that is taken for the message's doing.
 MAX_CUTS = 5
 
@@ -48,13 +50,18 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamState:
-    """How far EVENTS reaches. `first` is the oldest sequence kept, `last` the newest given out."""
+    """How far EVENTS reaches. `first` is the oldest sequence kept, `last` the newest given out.
+
+    `is_led` says that no other server can lead the stream by now: one that was paused or cut off takes itself for the leader
+    still, and tells an older state.
+    """
 
     epoch: str
     first: int
     last: int
     messages: int
     bytes: int
+    is_led: bool = True
 
 
 class Broker:
@@ -235,6 +242,7 @@ class Broker:
             last=state["last_seq"],
             messages=state["messages"],
             bytes=state["bytes"],
+            is_led=_is_led(info.get("cluster") or {}),
         )
 
     async def read(
@@ -334,6 +342,16 @@ class Broker:
 def _record(reply: Reply) -> Record:
     sequence, subject = header(reply.headers, b"Nats-Sequence"), header(reply.headers, b"Nats-Subject") or ""
     return Record(int(sequence or 0), subject[len(STORED) :], reply.payload)
+
+
+def _is_led(cluster: Mapping[str, Any]) -> bool:
+    """Whether the leader that says this of its copies has heard of most of them since when another could have been elected.
+
+    Of one that it has never heard of it says that it was active 0 ns ago.
+    """
+    copies = cluster.get("replicas") or []
+    heard: int = sum(not copy.get("offline") and 0 < copy["active"] < ELECTION_NANOSECONDS for copy in copies)
+    return 2 * (heard + 1) > len(copies) + 1
 
 
 def _ack(payload: bytes) -> Ack:

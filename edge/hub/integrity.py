@@ -156,6 +156,8 @@ class Integrity:
             self._suspected.set()
             return
         rolled_back = state.epoch == self.epoch and not await self._is_continued(state)
+        if rolled_back and not state.is_led:
+            raise Timeout("the event store has no leader yet that most of its servers follow")
         check = await self._replay.checks.ask(state.last) if state.last >= max(state.first, 1) else UNKNOWN
         if self._losses != losses:
             self._suspected.set()
@@ -247,7 +249,8 @@ class Integrity:
         if self.renewals != renewals:
             return
         if not continued:
-            self.suspect("the stream was rolled back")
+            if state.is_led:
+                self.suspect("the stream was rolled back")
             return
         try:
             loss = await self.live.verify(state.first, state.last, self._locate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,3 +225,29 @@ async def test_an_event_that_names_another_last_sequence_than_its_subject_has_is
 
 def _expecting(sequence: int) -> dict[str, str]:
     return {"Nats-Expected-Last-Subject-Sequence": str(sequence)}
+
+
+@pytest.mark.parametrize(
+    ("copies", "is_led"),
+    [
+        ([], True),
+        ([{"active": 900_000_000}, {"active": 7_200_000_000}], True),
+        ([{"active": 5_100_000_000}, {"active": 5_200_000_000}], False),
+        ([{"active": 900_000_000, "offline": True}, {"active": 9_000_000_000}], False),
+        ([{"active": 0}, {"active": 0}], False),
+        ([{"active": 0}, {"active": 200_000_000}], True),
+        ([{"active": 100}, {"active": 6_000_000_000}, {"active": 6_000_000_000}, {"active": 100}], True),
+    ],
+)
+async def test_a_leader_that_has_not_heard_of_most_copies_for_an_election_s_time_may_have_been_replaced(
+    broker: Broker, copies: list[dict[str, Any]], is_led: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = await broker._events.info()
+    info["cluster"] = {"leader": "n1", "replicas": copies} if copies else None
+
+    async def told() -> dict[str, Any]:
+        return info
+
+    monkeypatch.setattr(broker._events, "info", told)
+
+    assert (await broker.state()).is_led is is_led
