@@ -174,6 +174,8 @@ class Subscriber(Protocol):
 
     # In which life of the stream it stands.
     epoch: str
+    # Where it is among the heartbeats of its process; -1: nowhere.
+    beats: int
 
     @property
     def session_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -62,6 +63,16 @@ def inherited_descriptor(variable: str) -> int | None:
     except OSError:
         return None
     return int(text)
+
+
+def inherited_descriptors(variable: str) -> list[int]:
+    """Reads the numbers of descriptors that the process above us left open, such as `7,8`; those that are not open are left out."""
+    found: list[int] = []
+    for text in os.environ.get(variable, "").split(","):
+        with contextlib.suppress(ValueError, OSError):
+            os.fstat(number := int(text))
+            found.append(number)
+    return found
 
 
 def under_make() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from router.event import Event
 from router.nats.publisher import Answers, Publish
 from router.nats.refusals import Fate, fate, is_sealed
 from router.nats.stream import Ack
-from router.publication import Publication
+from router.publication import Publication, all_stored
 from router.topology import stream_of
 
 
@@ -46,7 +47,7 @@ class _Batch:
         self._many = many
         self._answers = answers
         self._deadline = asyncio.get_running_loop().time() + timeout
-        self._publications = [Publication(event) for event, *_ in many]
+        self._begun = time.time()
         self._again: list[int] = []
 
     @property
@@ -82,7 +83,8 @@ class _Batch:
         for place in places:
             event, payload, dedup, headers, _ = self._many[place]
             subject = layout.shard_of(event.subject).stored(event.subject)
-            sent.append(Publish(subject, payload, {"Nats-Msg-Id": dedup, **headers}))
+            named = {"Nats-Msg-Id": dedup}
+            sent.append(Publish(subject, payload, {**named, **headers} if headers else named))
         answers: Answers = self._answers if len(places) == len(self._many) else [None] * len(places)
         sealed: list[int] = []
         try:
@@ -91,6 +93,10 @@ class _Batch:
             for place, known in zip(places, answers, strict=True):
                 self._answers[place] = known
             raise
+        acks = [answer for answer in found if isinstance(answer, Ack)]
+        if len(acks) == len(found):
+            self._take_all(places, sent, acks)
+            return []
         for place, message, answer in zip(places, sent, found, strict=True):
             if is_sealed(answer):
                 self._answers[place] = None
@@ -111,18 +117,30 @@ class _Batch:
             return True
         if known is not None:
             self._answers[place] = known
-            self._publications[place].stored(known)
+            self._publication(place).stored(known)
         return known is not None
+
+    def _publication(self, place: int) -> Publication:
+        return Publication(self._many[place].event, self._begun)
+
+    def _take_all(self, places: list[int], sent: list[Publish], acks: list[Ack]) -> None:
+        """Notes that all were stored, as they mostly are."""
+        for place, ack in zip(places, acks, strict=True):
+            self._answers[place] = ack
+        all_stored([self._many[place].event for place in places], acks, self._begun)
+        for stream, subject in {stream_of(message.subject): message.subject for message in sent}.items():
+            self._broker.unanswered.pop(stream, None)
+            self._broker.acknowledged[stream] = subject
 
     def _take(self, place: int, subject: str, answer: Ack | BrokerError) -> None:
         broker, stream = self._broker, stream_of(subject)
         self._answers[place] = answer
         if isinstance(answer, Ack):
-            self._publications[place].stored(answer)
+            self._publication(place).stored(answer)
             broker.unanswered.pop(stream, None)
             broker.acknowledged[stream] = subject
         elif isinstance(answer, Forbidden) or (isinstance(answer, Refused) and _is_final(answer)):
-            self._publications[place].failed(answer)
+            self._publication(place).failed(answer)
         else:
             if not isinstance(answer, Refused):
                 broker.count_unanswered(stream)
@@ -131,7 +149,7 @@ class _Batch:
 
     def _fail(self, place: int, fault: Timeout) -> None:
         self._answers[place] = fault
-        self._publications[place].failed(fault)
+        self._publication(place).failed(fault)
 
     async def _retry(self, place: int) -> None:
         event, payload, dedup, headers, _ = self._many[place]

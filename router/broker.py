@@ -278,6 +278,7 @@ class Broker:
         generations: list[Generation] = []
         begins: list[Position] = []
         lasts: list[Position] = []
+        is_led = True
         layout = self.layout
         for generation in layout.generations:
             try:
@@ -289,7 +290,8 @@ class Broker:
             generations.append(generation.with_epochs([state.epoch for state in states]))
             begins.append(Position(generation.number, tuple(max(state.first - 1, 0) for state in states)))
             lasts.append(Position(generation.number, tuple(state.last for state in states)))
-        return EventsState(Layout(tuple(generations)), tuple(begins), tuple(lasts))
+            is_led = is_led and all(state.is_led for state in states)
+        return EventsState(Layout(tuple(generations)), tuple(begins), tuple(lasts), is_led)
 
     async def state(self) -> StreamState:
         """Reads how far the stream of generation 0 reaches, from its leader."""

@@ -7,6 +7,8 @@ that name by itself: another's event of the same id would be dropped.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,6 +21,19 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 def dedup_id(*scope: str | int | None) -> str:
     """Hashes a namespace and a name within it to a `Nats-Msg-Id`; different parts never give the same text to hash."""
     return hashlib.blake2b(_encode(scope), digest_size=16).hexdigest()
+
+
+def dedup_ids(scope: Sequence[str | int | None], names: Iterable[tuple[str, str]]) -> list[str]:
+    """As `dedup_id(*scope, subject, id)` of each pair of a subject and an id, with what a subject's have in common hashed once."""
+    begun: dict[str, Any] = {}
+    made: list[str] = []
+    for subject, id in names:
+        if (common := begun.get(subject)) is None:
+            common = begun[subject] = hashlib.blake2b(_encode((*scope, subject))[:-1] + b",", digest_size=16)
+        hashed = common.copy()
+        hashed.update(_encode(id) + b"]")
+        made.append(hashed.hexdigest())
+    return made
 
 
 def digest(payload: bytes) -> str:

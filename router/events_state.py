@@ -10,13 +10,18 @@ from router.position import Position, of_one
 
 @dataclass(frozen=True)
 class StreamState:
-    """How far one stream reaches. `first` is the oldest sequence kept, `last` the newest given out."""
+    """How far one stream reaches. `first` is the oldest sequence kept, `last` the newest given out.
+
+    `is_led` says that no other server can lead the stream by now: one that was paused or cut off takes itself for the leader
+    still, and tells an older state.
+    """
 
     epoch: str
     first: int
     last: int
     messages: int
     bytes: int
+    is_led: bool = True
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class EventsState:
     layout: Layout
     begins: tuple[Position, ...]
     lasts: tuple[Position, ...]
+    # Whether the leaders of all streams are beyond doubt, see `StreamState`.
+    is_led: bool = True
 
     @property
     def epoch(self) -> str:
@@ -55,4 +62,4 @@ class EventsState:
 def of_stream(state: StreamState) -> EventsState:
     """The state of EVENTS where it is one stream that was never resharded."""
     layout = Layout((FIRST.current.with_epochs([state.epoch]),))
-    return EventsState(layout, (of_one(max(state.first - 1, 0)),), (of_one(state.last),))
+    return EventsState(layout, (of_one(max(state.first - 1, 0)),), (of_one(state.last),), state.is_led)

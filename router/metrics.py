@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from router import topology
+from router.coalescing import coalesced_sleep
 from router.cursor import parse_time
 from router.errors import BrokerError, Refused
 from router.layout import Layout
@@ -48,14 +49,13 @@ async def survey(connection: Connection, settings: TopologySettings, layout: Cal
         if connection.connected:
             declared = [stream.name for stream in topology.streams(settings, layout())]
             names = list(dict.fromkeys([*declared, *layout().by_stream]))
-            for name in names:
-                await _ask(connection, name)
+            await asyncio.gather(*(_ask(connection, name) for name in names))
             for gone in set(shown) - set(names):
                 for gauge in _GAUGES:
                     gauge.remove(gone)
             shown = names
             surveyed.set_to_current_time()
-        await asyncio.sleep(SURVEY_SECONDS)
+        await coalesced_sleep(SURVEY_SECONDS)
 
 
 async def _ask(connection: Connection, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ PAGE_EVENTS = 256
 PAGE_BYTES = 1024 * 1024
 # One multi_last request answers for at most 1,024 subjects (413 above it).
 MULTI_LAST_SUBJECTS = 1000
+# nats-server elects no other leader before the others have not heard of this one for so long (`minElectionTimeout` of its Raft: 4 s).
+ELECTION_NANOSECONDS = 4_000_000_000
 
 
 class Page(NamedTuple):
@@ -48,6 +50,7 @@ class ShardStore:
             last=state["last_seq"],
             messages=state["messages"],
             bytes=state["bytes"],
+            is_led=_is_led(info.get("cluster") or {}),
         )
 
     async def read(
@@ -128,3 +131,13 @@ class ShardStore:
     def _record(self, reply: Reply) -> Record:
         sequence, subject = header(reply.headers, b"Nats-Sequence"), header(reply.headers, b"Nats-Subject") or ""
         return Record(int(sequence or 0), subject[len(self._shard.prefix) :], reply.payload, shard=self._shard)
+
+
+def _is_led(cluster: Mapping[str, Any]) -> bool:
+    """Whether the leader that says this of its copies has heard of most of them since when another could have been elected.
+
+    Of one that it has never heard of it says that it was active 0 ns ago.
+    """
+    copies = cluster.get("replicas") or []
+    heard: int = sum(not copy.get("offline") and 0 < copy["active"] < ELECTION_NANOSECONDS for copy in copies)
+    return 2 * (heard + 1) > len(copies) + 1

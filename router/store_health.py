@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from router import topology
 from router.broker import Broker
+from router.coalescing import until_multiple
 from router.errors import Forbidden, NoResponders, StoreFailed, Timeout
 from router.store_guard import StoreGuard, WriteGuards
 from router.store_probe import GRACE_SECONDS, StoreProbe
@@ -133,15 +134,18 @@ class StoreHealth:
         self._broker.on_unanswered = self._due.set
         self._connection.refused_publishes.listener = self._refused
         unlisten = self._connection.on_reconnect(self._regained)
+        loop = asyncio.get_running_loop()
         try:
             await self.look()
             while True:
-                await asyncio.sleep(MIN_PAUSE_SECONDS)
+                looked = loop.time()
+                pause = SOON_SECONDS if self._troubles or self._since else until_multiple(LOOK_SECONDS)
                 try:
-                    async with asyncio.timeout(SOON_SECONDS if self._troubles or self._since else LOOK_SECONDS):
+                    async with asyncio.timeout(pause):
                         await self._due.wait()
                 except TimeoutError:
                     pass
+                await asyncio.sleep(looked + MIN_PAUSE_SECONDS - loop.time())
                 is_well = not (self._troubles or self._since or self._due.is_set())
                 self._due.clear()
                 await self.look(streams=self._next_turn() if is_well else None)

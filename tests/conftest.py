@@ -24,6 +24,7 @@ from tests import parts, trust
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.npm import Libraries
 from tests.servers import Authority
+from tests.waiting import PATIENCE, unhurried
 
 # What no property test may depend on: how fast the machine is, and how much of what was drawn had to be drawn again.
 _PACE = (
@@ -96,6 +97,15 @@ def _no_spools_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _unhurried_starts() -> Iterator[None]:
+    """A nats-server may take as long to start as a busy machine takes, and so may the answer of an actor under test."""
+    with pytest.MonkeyPatch.context() as limits:
+        limits.setattr("router.nats.embedded.START_SECONDS", PATIENCE)
+        limits.setattr("actors.system.probe.ANSWER_TIMEOUT", PATIENCE)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """TLS contexts are made quickly, here and in child processes."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
@@ -111,7 +121,7 @@ def _serving(folder: Path) -> Iterator[str]:
     # A plain child, not asyncio's: it outlives the event loop of a single test.
     with subprocess.Popen([binary(), "-c", str(folder / "nats-server.conf")], stdin=subprocess.DEVNULL) as process:
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE
             while not _answers(server.port):
                 assert process.poll() is None, (folder / "nats-server.log").read_text()
                 assert time.monotonic() < deadline, "nats-server does not answer"
@@ -142,8 +152,7 @@ def own_nats(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def broker_settings(nats_server: str) -> BrokerSettings:
     """How to reach the tests' nats-server."""
-    # What a test reads for itself may wait as long as the disk of a busy machine takes.
-    return BrokerSettings(url=nats_server, request_timeout=60.0)
+    return unhurried(nats_server)
 
 
 @pytest.fixture

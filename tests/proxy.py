@@ -15,6 +15,8 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ops.process.http import send
+
 CHUNK = 64 * 1024
 # A narrow wire lets its bytes through in slices of this many seconds' worth.
 SLICE = 0.02
@@ -185,7 +187,7 @@ class Proxy:
 
 
 async def _write(writer: asyncio.StreamWriter, piece: bytes) -> None:
-    writer.write(piece)
+    send(writer, piece)
     await writer.drain()
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -19,7 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from router.broker import Broker
+from router.errors import Unreachable
 from router.nats.embedded import binary, free_port
+from router.nats.settings import BrokerSettings
 from tests.waiting import PATIENCE
 
 
@@ -93,6 +96,20 @@ def running_server(
         yield server
     finally:
         server.stop()
+
+
+async def refusal(settings: BrokerSettings) -> str:
+    """Says why NATS lets these settings not in; tries for longer where a busy machine brought no answer in time."""
+    said = ""
+    for seconds in (0.5, 2.0, 8.0, 32.0, PATIENCE):
+        try:
+            async with Broker(replace(settings, connect_timeout=seconds), "stranger"):
+                raise AssertionError("NATS lets them in")
+        except Unreachable as fault:
+            said = str(fault)
+        if "TimeoutError" not in said:
+            break
+    return said
 
 
 # What an authority's certificate is good for: other certificates.

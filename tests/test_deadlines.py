@@ -42,6 +42,16 @@ def _keyword(call: ast.Call, name: str) -> ast.expr | None:
     return next((each.value for each in call.keywords if each.arg == name), None)
 
 
+def is_impatient(call: ast.Call) -> bool:
+    """Whether a call leaves its deadline to httpx, which waits five seconds."""
+    if _last_name(call.func) not in ("AsyncClient", "Client", "get", "post") or not isinstance(
+        call.func, ast.Attribute
+    ):
+        return False
+    given = {each.arg for each in call.keywords}
+    return _last_name(call.func.value) == "httpx" and not given & {"timeout", "transport", None}
+
+
 def expects_a_timeout(node: ast.AST) -> bool:
     """Whether a block is one in which a deadline is meant to pass: that nothing comes is not a matter of speed."""
     return isinstance(node, (ast.With, ast.AsyncWith)) and any(
@@ -54,7 +64,7 @@ def faults(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         if expects_a_timeout(child):
             continue
-        if isinstance(child, ast.Call) and short(deadline(child)):
+        if isinstance(child, ast.Call) and (short(deadline(child)) or is_impatient(child)):
             yield child
         if isinstance(child, ast.Assert) and any(_elapsed(each) for each in ast.walk(child.test)):
             yield child
@@ -92,6 +102,8 @@ def test_no_deadline_is_short_and_no_elapsed_time_is_bounded() -> None:
         "await socket.control('bye', within=6)",
         "assert time.monotonic() - begun < 3",
         "assert 1 <= time.monotonic() - begun <= 3",
+        "async with httpx.AsyncClient(base_url=url) as http: pass",
+        "httpx.get(url)",
     ],
 )
 def test_what_depends_on_the_machine_s_speed_is_found(text: str) -> None:
@@ -106,6 +118,7 @@ def test_what_depends_on_the_machine_s_speed_is_found(text: str) -> None:
         "with pytest.raises(TimeoutError):\n    await asyncio.wait_for(reader.read(), 0.1)",
         "with contextlib.suppress(TimeoutError):\n    async with asyncio.timeout(2):\n        pass",
         "assert time.monotonic() - begun >= 1",
+        "async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http: pass",
     ],
 )
 def test_what_does_not_is_let_pass(text: str) -> None:

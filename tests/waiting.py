@@ -9,12 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 from router.errors import Timeout
+from router.nats.settings import BrokerSettings
 
 # How long a test waits for what must come, in seconds. Only a failing test waits so long, so it is far more than the
 # slowest machine needs.
 PATIENCE = 120.0
 # Between two looks, in seconds: soon at first; who waits long asks seldom, since each look may be a request.
 _FIRST, _LAST, _GROWTH = 0.01, 0.1, 1.25
+
+
+def unhurried(url: str) -> BrokerSettings:
+    """How to reach a NATS that is there: a request waits as long as the disk of a busy machine takes."""
+    return BrokerSettings(url, connect_timeout=PATIENCE, request_timeout=PATIENCE / 2)
 
 
 async def eventually(fn: Callable[[], Any], within: float = PATIENCE) -> Any:

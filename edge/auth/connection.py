@@ -7,7 +7,6 @@ revoked grants take effect at once. A client that loses a right is told so, or i
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 import logging
@@ -30,6 +29,7 @@ from edge.sessions.spec import SessionSpec
 from edge.types import Authorized
 from edge.view import View
 from router.cluster.peers import answer_peer, ask_peers
+from router.coalescing import coalesced_sleep
 from router.codec import DECODE_FAULTS, rfc3339
 from router.nats.connection import Connection
 from router.subject import escape
@@ -244,7 +244,7 @@ class ConnectionAuths:
         listening = await self._connection.listen(SUBJECT, self._received)
         try:
             while True:
-                await asyncio.sleep(SWEEP_SECONDS)
+                await coalesced_sleep(SWEEP_SECONDS)
                 self.sweep(time.time())
         finally:
             await listening.stop()

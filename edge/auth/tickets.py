@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edge.auth.grants import Grants
 from edge.auth.principal import Principal
+from edge.auth.verified_tokens import VerifiedTokens
 from router.errors import Conflict
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.connection import Connection
@@ -36,6 +37,9 @@ _FORM = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 MAX_PASS_SECONDS = 86400.0
 # How long a spent ticket's marker is kept; no ticket lives longer.
 SPENT_SECONDS = 300.0
+# How long a pass that was found is not looked up again by this process. Nothing takes one back before its end; who deletes one from
+# the bucket waits so long.
+KNOWN_SECONDS = 300.0
 # How long a sign-in ticket can be exchanged: it is pasted by a person.
 SIGN_IN_SECONDS = 120.0
 # Each key encrypts once, so that its nonce need not change.
@@ -80,6 +84,9 @@ class Tickets:
         self.ttl = ttl
         self._connection = connection
         self._bucket = Bucket(connection, LEASES, guard)
+        # A browser that comes back sends the ticket that it has spent and its pass: neither is looked up each time.
+        self._passes: VerifiedTokens[tuple[_Stored, float]] = VerifiedTokens()
+        self._spent: VerifiedTokens[bool] = VerifiedTokens()
 
     async def issue(self, principal: Principal, resource: str, transport: str | None = None) -> str:
         """Issues a ticket for one use of one resource. Raises BrokerError."""
@@ -87,7 +94,7 @@ class Tickets:
 
     async def redeem(self, ticket: str, resource: str, transport: str) -> Principal | None:
         """Redeems a ticket, None where it is not valid; of several concurrent attempts one succeeds. Raises BrokerError."""
-        found = await self._find("ticket", ticket)
+        found = None if self._spent.get(ticket) else await self._find("ticket", ticket)
         if found is None:
             return None
         stored, revision = found
@@ -97,6 +104,7 @@ class Tickets:
             await self._bucket.update(_key("ticket", ticket), b"", revision, SPENT_SECONDS)
         except Conflict:
             return None
+        self._spent.put(ticket, True)
         return _principal(stored)
 
     async def issue_pass(self, principal: Principal, resource: str) -> Pass:
@@ -106,8 +114,19 @@ class Tickets:
 
     async def check_pass(self, value: str, resource: str) -> Principal | None:
         """The principal of a pass; None where it is not valid. Raises BrokerError."""
-        found = await self._find("pass", value)
-        return _principal(found[0]) if found and found[0].resource == resource else None
+        stored = self._known_pass(value)
+        if stored is None and (found := await self._find("pass", value)) is not None:
+            stored, _ = found
+            self._passes.put(value, (stored, time.monotonic() + KNOWN_SECONDS))
+        return _principal(stored) if stored is not None and stored.resource == resource else None
+
+    def _known_pass(self, value: str) -> _Stored | None:
+        """A pass that was looked up lately, and has not ended since."""
+        known = self._passes.get(value)
+        if known is None:
+            return None
+        stored, until = known
+        return stored if time.monotonic() < until and time.time() < stored.until else None
 
     async def issue_sign_in(self, token: str) -> str:
         """Issues a ticket that is exchanged for a token once. Raises BrokerError."""

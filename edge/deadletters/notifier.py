@@ -21,6 +21,7 @@ from typing import Any
 from edge import metrics
 from edge.webhooks.endpoint.state_changes import given_up_error
 from router.broker import Broker
+from router.coalescing import coalesced_sleep
 from router.codec import rfc3339
 from router.deadletter import ORIGINS, DeadLetter, DeadLetterStats, label, read_headers
 from router.deadletters import DeadLetters
@@ -134,7 +135,7 @@ class DeadLetterNotifier:
                 filling = state.fullness >= (RELIEVED if filling else FILLING)
             except BrokerError as fault:
                 log.debug("the fill level of DEADLETTERS cannot be read", extra={"fault": str(fault)})
-            await asyncio.sleep(CHECK_SECONDS)
+            await coalesced_sleep(CHECK_SECONDS)
 
 
 def events_about(letters: list[DeadLetter]) -> list[Event]:
@@ -226,4 +227,4 @@ async def report_fullness(dead: DeadLetters) -> None:
             metrics.deadletters_kept.set(state.messages)
             metrics.deadletters_bytes.set(state.bytes)
             metrics.deadletters_fullness.set(state.fullness)
-        await asyncio.sleep(CHECK_SECONDS)
+        await coalesced_sleep(CHECK_SECONDS)

@@ -41,4 +41,4 @@ def callback(record: Record, epoch: str) -> bytes:
     return made
 
 
-CALLBACK = SharedDialect(name="callback", encode=callback, for_sessions=True)
+CALLBACK = SharedDialect(name="callback", encode=callback, for_sessions=True, tells_period=True)

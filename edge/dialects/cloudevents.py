@@ -133,7 +133,7 @@ def heard(raw: str | bytes) -> Any:
     return {**(data if isinstance(data, dict) else {}), "control": control}
 
 
-CLOUDEVENTS = SharedDialect(name="cloudevents", encode=cloudevents, for_sessions=True)
+CLOUDEVENTS = SharedDialect(name="cloudevents", encode=cloudevents, for_sessions=True, tells_period=True)
 # That of a WebSocket of the subprotocol.
 CLOUDEVENTS_SOCKET = SharedDialect(
     name="cloudevents-socket",
@@ -142,6 +142,7 @@ CLOUDEVENTS_SOCKET = SharedDialect(
     controls=_told_all,
     hears=heard,
     answers=_answered,
+    tells_period=True,
 )
 # Another form of the post; where there is none, as on a stream, there is only the one.
 CLOUDEVENTS_BINARY = SharedDialect(name="cloudevents-binary", encode=cloudevents, for_sessions=True)

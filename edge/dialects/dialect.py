@@ -109,7 +109,8 @@ class Dialect:
     Where `cuts`, a stream that ends before what it is about is cut off, for clients that take an end for that of the run.
     `notices` makes parts for SSE, `messages` JSON texts for a WebSocket, of a notice's control and body; both are given the
     state of the fold, where there is one. A position about which nothing is said on SSE is a heartbeat; on a WebSocket one about
-    which nothing is said is a ping frame. `hears` and `answers` are what a client says over a WebSocket, and how it is answered.
+    which nothing is said is a ping frame. Where `tells_period`, its `ready` says how often heartbeats come, which a process with many
+    connections makes seldomer. `hears` and `answers` are what a client says over a WebSocket, and how it is answered.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Dialect:
     notices: Notices = named_notice
     messages: Messages = essential_message
     cuts: bool = False
+    tells_period: bool = False
     hears: Hears = from_json
     answers: Answers = to_json
 

@@ -150,13 +150,17 @@ class _Pipes(asyncio.SubprocessProtocol):
         self._asked: list[asyncio.Future[bytes]] = []
 
     def exchange(self, text: str, payloads: list[bytes]) -> asyncio.Future[bytes]:
-        """Sends a request at once; the future is the child's answer."""
+        """Sends a request at once; the future is the child's answer. Raises OSError where the child has ended."""
         request = msgspec.msgpack.encode(self._request(text, payloads))
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._asked.append(answer)
         assert self.transport is not None
         stdin = cast(asyncio.WriteTransport, self.transport.get_pipe_transport(0))
-        stdin.write(len(request).to_bytes(HEAD, "big") + request)
+        try:
+            stdin.write(len(request).to_bytes(HEAD, "big") + request)
+        except RuntimeError:
+            # As uvloop says it of a pipe whose end is told to this object only in the next turn of the loop.
+            raise OSError("the filter process ended") from None
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._asked.append(answer)
         return answer
 
     def _request(self, text: str, payloads: list[bytes]) -> tuple[str, list[int], list[bytes], list[int]]:

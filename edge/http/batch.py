@@ -17,7 +17,7 @@ from edge.errors import Problem, from_fault
 from edge.http.idempotency import Name, require_same
 from edge.http.lives import Lives
 from edge.http.sequenced import START, Sequenced, complete_alone, rule_of
-from router import catalogue
+from router import catalogue, metrics_delta
 from router.batch import EncodedEvent, store_all
 from router.broker import Broker
 from router.codec import encode
@@ -80,21 +80,24 @@ class EventDoor:
         if len(many) == 1:
             return [await self._store_single(many[0], names[0], lives[0])]
         kept: list[Receipt] = []
-        for start, end in waves([event for event, _ in many], alone=keyed and len(many) > 1):
+        are_independent = all(is_independent(event) for event, _ in many)
+        for start, end in parts(many, are_independent, alone=keyed):
             living, fault = await self._living(many[start:end], lives[start:end])
-            answers = await self._store(many[start : start + living], names[start : start + living]) if living else []
+            some = slice(start, start + living)
+            answers = await self._store(many[some], names[some], are_independent) if living else []
             answers += [] if fault is None else [fault]
-            kept += [answer for answer in answers if isinstance(answer, Receipt)]
-            for place, answer in enumerate(answers, start):
+            stored = [answer for answer in answers if isinstance(answer, Receipt)]
+            kept += stored
+            for place, answer in enumerate(answers, start) if len(stored) < len(answers) else ():
                 if isinstance(answer, BaseException):
                     _count(kept, len(many))
                     raise _as_problem(answer, place, len(many), len(kept))
             if keyed and start == 0 and end < len(many):
                 await self._require_same(names[0], kept[0], index=0, stored=0)
         _count(kept, len(many))
-        new = sum(not each.ack.duplicate for each in kept)
-        for place, (name, each) in enumerate(zip(names, kept, strict=True)):
-            await self._require_same(name, each, **({} if len(many) == 1 else {"index": place, "stored": new}))
+        repeats = [place for place, each in enumerate(kept) if each.ack.duplicate]
+        for place in repeats:
+            await self._require_same(names[place], kept[place], index=place, stored=len(kept) - len(repeats))
         return kept
 
     async def _store_single(self, accepted: Accepted, name: Name, life: str | None) -> Receipt:
@@ -116,6 +119,8 @@ class EventDoor:
 
     async def _living(self, many: list[Accepted], lives: list[str | None]) -> tuple[int, BaseException | None]:
         """How many of the first events are of no superseded life, and what is wrong with the next one."""
+        if not any(lives):
+            return len(many), None
         checked: set[tuple[str, str, str, bool]] = set()
         for place, ((event, _), life) in enumerate(zip(many, lives, strict=True)):
             try:
@@ -143,13 +148,15 @@ class EventDoor:
         except BrokerError as fault:
             raise from_fault(fault) from None
 
-    async def _store(self, many: list[Accepted], names: list[Name]) -> list[Receipt | BaseException]:
+    async def _store(
+        self, many: list[Accepted], names: list[Name], are_independent: bool
+    ) -> list[Receipt | BaseException]:
         """What became of each event."""
         try:
             self._health.require(EVENTS)
         except StoreFailed as fault:
             return [fault] * len(many)
-        if not any(is_start(event) or is_end(event) or rule_of(event) for event, _ in many):
+        if are_independent or all(is_independent(event) for event, _ in many):
             return await self._store_plain(many, names)
         tasks = [
             asyncio.ensure_future(self._store_one(event, payload, name))
@@ -227,6 +234,23 @@ def is_end(event: Event) -> bool:
     return catalogue.ending(event.subject.domain, event.type, event.data) is not None
 
 
+def is_independent(event: Event) -> bool:
+    """Whether an event neither begins nor ends a life of a run, nor depends on the last event of its subject."""
+    domain = event.subject.domain
+    if domain in catalogue.RUN_DOMAINS:
+        declared = catalogue.find(event.type, domain)
+        if event.type == START or declared.progress or declared.ending(event.data) is not None:
+            return False
+    return not metrics_delta.is_incomplete(event.type, event.data)
+
+
+def parts(many: list[Accepted], are_independent: bool, *, alone: bool) -> Iterator[tuple[int, int]]:
+    """As `waves`, for events of which it is known whether all are independent."""
+    if are_independent and not alone:
+        return iter([(0, len(many))])
+    return waves([event for event, _ in many], alone=alone)
+
+
 def waves(events: list[Event], *, alone: bool = False) -> Iterator[tuple[int, int]]:
     """Cuts a batch into parts, each to be stored before the next is sent; the first event is `alone` where that is asked.
 
@@ -253,8 +277,9 @@ _stored, _duplicate, _refused = (metrics.ingested.labels(outcome) for outcome in
 
 
 def _count(kept: list[Receipt], all: int) -> None:
-    for each in kept:
-        (_duplicate if each.ack.duplicate else _stored).add(1)
+    repeats = sum([each.ack.duplicate for each in kept])
+    _stored.add(len(kept) - repeats)
+    _duplicate.add(repeats)
     if len(kept) < all:
         _refused.add(all - len(kept))
 

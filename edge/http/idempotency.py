@@ -17,7 +17,7 @@ import msgspec
 from edge.errors import Problem
 from router.broker import Broker
 from router.codec import encode
-from router.dedup import dedup_id
+from router.dedup import dedup_id, dedup_ids
 from router.event import Event
 from router.nats.headers import header
 from router.nats.stream import Ack
@@ -48,9 +48,10 @@ def name_events(many: Sequence[Event], own_ids: Sequence[bool], principal: str |
         # Over the whole request: a batch that has grown is another one, even where its first events are the same.
         whole = _fingerprint(many)
         return [Name(dedup_id("key", principal, key, place), whole) for place in range(len(many))]
+    ids = dedup_ids(("http", principal), [(event.subject, event.id) for event in many])
     return [
-        Name(dedup_id("http", principal, event.subject, event.id), _fingerprint([event]) if own else None)
-        for event, own in zip(many, own_ids, strict=True)
+        Name(dedup, _fingerprint([event]) if own else None)
+        for dedup, event, own in zip(ids, many, own_ids, strict=True)
     ]
 
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgpack
@@ -92,7 +93,8 @@ class Submission(NamedTuple):
 async def publish(edge: Edge, door: EventDoor, asked: Submission, principal: Principal, address: str) -> dict[str, Any]:
     """Stores the events of a request; the body of its answer. Raises Problem or RouterError."""
     given, single = parse(asked.body, asked.content_type, edge.settings.max_batch)
-    given = [_named(item, place, len(given)) for place, item in enumerate(given)]
+    if any("channel" in item for item in given):
+        given = [_named(item, place, len(given)) for place, item in enumerate(given)]
     came_with, key = asked.traceparent, asked.idempotency_key
     trace = tracing.begin(came_with) if came_with or tracing.recorder else None
     begun = time.time_ns()
@@ -105,16 +107,25 @@ async def publish(edge: Edge, door: EventDoor, asked: Submission, principal: Pri
     receipts = await door.store(many, names, keyed=key is not None, lives=lives)
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
+    published_now = edge.hub.recovery.published_now
     answers = [
-        {
-            "id": each.event.id,
-            "cursor": await cursor_of_published(edge, receipt),
-            "duplicate": receipt.ack.duplicate,
-            **({"incarnation": receipt.incarnation} if receipt.incarnation else {}),
-        }
-        for each, receipt in zip(many, receipts, strict=True)
+        {"id": event.id, "cursor": cursor, "duplicate": False}
+        if incarnation is None and (cursor := published_now(ack, check)) is not None
+        else await _answer(edge, event, receipt)
+        for (event, _), receipt in zip(many, receipts, strict=True)
+        for ack, check, incarnation in (receipt,)
     ]
     return {**(answers[0] if single else {}), "events": answers}
+
+
+async def _answer(edge: Edge, event: Event, receipt: Receipt) -> dict[str, Any]:
+    """What is said of a stored event, also of one that began a life or is a repeat."""
+    answer = {
+        "id": event.id,
+        "cursor": await cursor_of_published(edge, receipt),
+        "duplicate": receipt.ack.duplicate,
+    }
+    return {**answer, "incarnation": receipt.incarnation} if receipt.incarnation else answer
 
 
 def _named(item: dict[str, Any], place: int, count: int) -> dict[str, Any]:
@@ -125,7 +136,7 @@ def _named(item: dict[str, Any], place: int, count: int) -> dict[str, Any]:
         return from_channel(item)
     except (BadInput, Problem) as fault:
         problem = fault if isinstance(fault, Problem) else from_fault(fault)
-        raise problem.with_more(**({} if count == 1 else {"index": place})) from None
+        raise problem.with_more(**_where(place, count)) from None
 
 
 async def cursor_of_published(edge: Edge, receipt: Receipt) -> str:
@@ -141,6 +152,8 @@ def door_of(request: HTTPConnection) -> EventDoor:
 
 FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test", "incarnation", "time"})
 
+_TEXTS = dict.fromkeys(("source", "key", "cause", "trace", "incarnation")).keys()
+
 # What the system says of itself is not for others to say.
 RESERVED = frozenset({"system"})
 
@@ -153,7 +166,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
 
 def parse(body: bytes, content_type: str, most: int) -> tuple[list[dict[str, Any]], bool]:
     """Reads one event, a list, or `{"events": [...]}`; says whether it was a single one. Raises Problem."""
-    kind = content_type.split(";")[0].strip().lower() or "application/json"
+    kind = _kind(content_type)
     if kind in ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"):
         try:
             given = msgpack.unpackb(body, raw=False, strict_map_key=False)
@@ -168,15 +181,22 @@ def parse(body: bytes, content_type: str, most: int) -> tuple[list[dict[str, Any
         raise Problem(
             "unsupported_media_type", f"{kind[:80]} is not known; send application/json or application/msgpack"
         )
-    single = isinstance(given, dict) and "events" not in given
-    many = [given] if single else given.get("events") if isinstance(given, dict) else given
+    if isinstance(given, dict) and "events" not in given:
+        return [given], True
+    many = given.get("events") if isinstance(given, dict) else given
     if not isinstance(many, list) or not all(isinstance(item, dict) for item in many):
         raise Problem("bad_body", 'the body must be an event, a list of events, or {"events": [...]}')
     if not many:
         raise Problem("bad_body", "the list of events is empty")
     if len(many) > most:
         raise Problem("batch_too_large", f"{len(many)} events; at most {most} at a time")
-    return many, single
+    return many, False
+
+
+@lru_cache(256)
+def _kind(content_type: str) -> str:
+    """The media type of a body, without its parameters."""
+    return content_type.split(";")[0].strip().lower() or "application/json"
 
 
 def _json(text: bytes) -> Any:
@@ -199,27 +219,34 @@ def events(
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise Problem("bad_parameter", "Idempotency-Key must be 1 to 200 visible characters")
     made: list[Accepted] = []
-    for place, item in enumerate(given):
-        where: dict[str, Any] = {} if len(given) == 1 else {"index": place}
-        try:
-            made.append(_event(item, _derived(idempotency_key, place, principal), trace))
-        except BadInput as fault:
-            raise from_fault(fault).with_more(**where) from None
-        except Problem as fault:
-            fault.more |= where
-            raise
+    place = 0
+    try:
+        for place, item in enumerate(given):
+            id = None if idempotency_key is None else _derived(idempotency_key, place, principal)
+            made.append(_event(item, id, trace))
+    except BadInput as fault:
+        raise from_fault(fault).with_more(**_where(place, len(given))) from None
+    except Problem as fault:
+        fault.more |= _where(place, len(given))
+        raise
     return made
+
+
+def _where(place: int, count: int) -> dict[str, Any]:
+    """Which event of a request a problem is about; nothing where there is but one."""
+    return {} if count == 1 else {"index": place}
 
 
 def permit(many: list[Accepted], principal: Principal) -> None:
     """Raises Problem where one of the events is not for this principal to publish; then none is stored."""
+    permitted: set[str] = set()
     for place, (event, _) in enumerate(many):
-        principal.require_publish(event.subject, **({} if len(many) == 1 else {"index": place}))
+        if event.subject not in permitted:
+            principal.require_publish(event.subject, **_where(place, len(many)))
+            permitted.add(event.subject)
 
 
-def _derived(key: str | None, place: int, principal: str | None) -> str | None:
-    if key is None:
-        return None
+def _derived(key: str, place: int, principal: str | None) -> str:
     seed = key if principal is None else f"{principal}\0{key}"
     return f"idem-{hashlib.sha256(seed.encode()).hexdigest()[:32]}-{place}"
 
@@ -228,13 +255,15 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accept
     if "event_type" in item:
         # What readers get has that name.
         raise Problem("unknown_field", "unknown: event_type; say `type`", field="event_type")
-    json_object(item, FIELDS)
+    if not FIELDS.issuperset(item):
+        json_object(item, FIELDS)
     if "subject" not in item:
         raise Problem("missing_field", "an event needs a subject, such as agent.run-42.progress")
-    for name in ("source", "key", "cause", "trace", "incarnation"):
-        value = item.get(name)
-        if value is not None and (not isinstance(value, str) or len(value) > 200):
-            raise Problem("bad_event", f"{name} must be a text of at most 200 characters")
+    if not _TEXTS.isdisjoint(item):
+        for name in _TEXTS:
+            value = item.get(name)
+            if value is not None and (not isinstance(value, str) or len(value) > 200):
+                raise Problem("bad_event", f"{name} must be a text of at most 200 characters")
     test = item.get("test", False)
     if not isinstance(test, bool):
         raise Problem("bad_event", "test must be true or false")
@@ -279,12 +308,11 @@ def fit(many: list[Accepted], limit: int) -> None:
     """Raises Problem 413 where one of the events has more than `limit` bytes as msgpack; then none is stored."""
     for place, (_, payload) in enumerate(many):
         if len(payload) > limit:
-            where: dict[str, Any] = {} if len(many) == 1 else {"index": place}
             raise Problem(
                 "event_too_large",
                 f"the event has {len(payload)} bytes as msgpack, at most {limit} are taken; store it elsewhere and publish "
                 "a reference",
                 size=len(payload),
                 limit=limit,
-                **where,
+                **_where(place, len(many)),
             )

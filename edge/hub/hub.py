@@ -19,6 +19,7 @@ from edge.filters.idle import IdleStretches
 from edge.filters.matching import Matching
 from edge.hub.feed import Feed
 from edge.hub.followers import Followers
+from edge.hub.heartbeats import Heartbeats
 from edge.hub.integrity import Integrity, Renewal
 from edge.hub.recent import Recent
 from edge.hub.recovery import ReaderRecovery
@@ -27,6 +28,7 @@ from edge.types import Batch, Subscriber
 from edge.view import View
 from router import tracing
 from router.broker import Broker
+from router.coalescing import coalesced_sleep, until_multiple
 from router.cursor import FOREIGN
 from router.errors import BrokerError
 from router.filter import Activation
@@ -40,7 +42,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 2.0
 # So many heartbeats at a time: about a millisecond, and then events may pass.
-SWEEP_READERS = 200
+BEATS_AT_ONCE = 100
 # A flush that took a millisecond keeps the next one away for three: so writing leaves most of a process to receiving.
 REST = 3.0
 MAX_REST = 0.005
@@ -63,6 +65,7 @@ class Hub:
         """`undecodable` is called with each record that is no event, from the read loop too."""
         self.settings = settings or SessionSettings()
         self.readers: set[Subscriber] = set()
+        self.heartbeats = Heartbeats(self.settings.heartbeat)
         self.filtering = filtering or Filtering()
         self.idle = IdleStretches()
         self.recent = Recent()
@@ -114,19 +117,30 @@ class Hub:
 
     async def run(self) -> None:
         """Keeps the hub in step with the store until cancelled: repairs after a loss, heartbeats, position."""
-        last_sweep = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_in_step())
+            group.create_task(self._keep_beating())
+
+    async def _keep_in_step(self) -> None:
+        last_check = time.monotonic()
         while True:
-            due = last_sweep + self.settings.heartbeat - time.monotonic()
-            await self.integrity.watch(min(SWEEP_SECONDS, due))
-            if time.monotonic() - last_sweep >= self.settings.heartbeat:
-                last_sweep = time.monotonic()
+            due = last_check + self.heartbeats.shortest - time.monotonic()
+            await self.integrity.watch(min(until_multiple(SWEEP_SECONDS), due))
+            if time.monotonic() - last_check >= self.heartbeats.shortest:
+                last_check = time.monotonic()
                 await self.integrity.check_position()
-                await self._beat(last_sweep)
+
+    async def _keep_beating(self) -> None:
+        """Sends heartbeats to some of the readers at each tick, so that all have theirs in time and no tick is long."""
+        while True:
+            # A process that was stopped for a while does not make up for it.
+            await coalesced_sleep(self.heartbeats.tick)
+            await self._beat(time.monotonic())
 
     async def _beat(self, now: float) -> None:
-        """Sends heartbeats, and asks readers that have been here long enough to come back elsewhere."""
-        for place, reader in enumerate(tuple(self.readers), 1):
-            if place % SWEEP_READERS == 0:
+        """Sends the heartbeats that are due, and asks readers that have been here long enough to come back elsewhere."""
+        for place, reader in enumerate(self.heartbeats.due(), 1):
+            if place % BEATS_AT_ONCE == 0:
                 await asyncio.sleep(0)
             if reader.rotates < now:
                 reader.close(ROTATED)
@@ -290,6 +304,18 @@ class Hub:
         self.followers.suspect()
 
     # Readers come and go
+
+    def enter(self, reader: Subscriber, tells_period: bool = False) -> None:
+        """Takes in a connection, which gets heartbeats from here on; `tells_period` says whether its client is told how often."""
+        self.readers.add(reader)
+        reader.beats = self.heartbeats.enter(reader, tells_period)
+
+    def exit(self, reader: Subscriber) -> None:
+        """Forgets a connection that has ended. Harmless the second time."""
+        self.readers.discard(reader)
+        if reader.beats >= 0:
+            self.heartbeats.leave(reader, reader.beats)
+            reader.beats = -1
 
     async def join(self, view: View) -> Feed:
         """Enters a reader into the feed of a view; its events are received from here on. Raises BrokerError."""

@@ -194,6 +194,8 @@ class Integrity:
         generation = state.layout.generation(self.layout.current.number)
         same = generation is not None and generation.epoch == self.epoch
         rolled_back = same and not await self._is_continued(state)
+        if rolled_back and not state.is_led:
+            raise Timeout("the event store has no leader yet that most of its servers follow")
         checks = [await self._check_of_last(state, shard) for shard in state.layout.current.shards]
         if self._losses != losses:
             self._suspected.set()
@@ -325,7 +327,8 @@ class Integrity:
         if self.renewals != renewals:
             return
         if not continued:
-            self.suspect("the stream was rolled back")
+            if state.is_led:
+                self.suspect("the stream was rolled back")
             return
         try:
             loss = await self.live.verify(state.begin, state.last, self._received.locate)

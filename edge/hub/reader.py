@@ -59,8 +59,8 @@ class Reader:
 
     __slots__ = (
         "_ahead", "_beat_due", "_bye", "_hub", "_limits", "_mailbox", "_not_before", "_notices", "_pace", "_resume_from", "_snapshot",
-        "_view", "_waiter", "_writing", "authorization", "epoch", "feed", "position", "reported", "rotates", "says_live", "session_id",
-        "started", "state", "stats",
+        "_view", "_waiter", "_writing", "authorization", "beats", "epoch", "feed", "position", "reported", "rotates", "says_live",
+        "session_id", "started", "state", "stats",
     )  # fmt: skip
 
     # What metrics call it. Polls and what is served by plain ASGI come as readers of this class.
@@ -91,6 +91,8 @@ class Reader:
         # Where its client is sent back to, before its own position.
         self._resume_from: Position | None = None
         self._beat_due = False
+        # Where it is among the heartbeats; -1: nowhere.
+        self.beats = -1
         self.reported = NOWHERE
         self._pace = pace
         self._not_before = 0.0
@@ -460,12 +462,16 @@ class Reader:
             _callbacks.debug(what, extra={**about, **why, "seconds": round(time.monotonic() - self.started, 3)})
 
     def _ready(self, gap: Gap | None, start: Start) -> Notice:
-        said = notices.ready(
-            self._hub.recovery, self.session_id, self.cursor, start, gap, heartbeat=self._limits.heartbeat
-        )
+        said = notices.ready(self._hub.recovery, self.session_id, self.cursor, start, gap, self._period)
         if self._snapshot is not None:
             said.body["snapshot"] = self._snapshot.said
         return said
+
+    @property
+    def _period(self) -> float:
+        """How often its client gets a heartbeat, in seconds."""
+        beats = self._hub.heartbeats
+        return beats.shortest if self.beats < 0 else beats.period(self.beats)
 
     def _gap(self, gap: Gap) -> Notice:
         self.stats.gaps += 1
@@ -494,10 +500,10 @@ async def open_reader(
     """Opens a reader of a view; its events are received from here on. Raises BrokerError."""
     feed = await hub.join(view)
     reader = kind(hub, feed, session_id, stats, hub.settings, pace)
-    hub.readers.add(reader)
+    hub.enter(reader)
     try:
         yield reader
     finally:
-        hub.readers.discard(reader)
         reader.end()
+        hub.exit(reader)
         await hub.leave(reader.feed)

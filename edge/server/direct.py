@@ -58,11 +58,19 @@ class DirectHttpProtocol(TimedHttpProtocol):
         # The next head is timed from its first byte on.
         self._in_head = False
         self._is_answering = True
-        task = self.loop.create_task(self._answer(answer))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self._task = self.loop.create_task(self._answer(answer))
+        self.tasks.add(self._task)
 
     async def _answer(self, coming: Coroutine[Any, Any, PlainAnswer]) -> None:
+        # The one of this answer: the next request may have begun before this ends.
+        task = self._task
+        try:
+            await self._send_answer(coming)
+        finally:
+            # Not by a callback of the task, which would be one more turn of the loop.
+            self.tasks.discard(task)
+
+    async def _send_answer(self, coming: Coroutine[Any, Any, PlainAnswer]) -> None:
         try:
             answer = await coming
         except Exception:

@@ -24,6 +24,7 @@ from edge.transports.fast.upgrade import (
     TakeoverHttpProtocol,
     TakeoverWebSocketProtocol,
 )
+from router.coalescing import until_multiple
 from router.errors import RouterError
 
 
@@ -64,7 +65,7 @@ class _Server(uvicorn.Server):
         # uvicorn's own loop polls ten times a second for its end; this one is told, and only updates the Date header.
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(until_multiple(1.0)):
                     await self._leaving.wait()
 
     def stop_accepting(self) -> None:
@@ -151,30 +152,30 @@ def _config(app: ASGIApp, settings: EdgeSettings, http: Any) -> uvicorn.Config:
 
 async def serve(
     starting: AbstractAsyncContextManager[tuple[ASGIApp, Served]],
-    listener: socket.socket,
-    *,
+    *listeners: socket.socket,
     stop: asyncio.Event,
     opened: Callable[[Served], None] | None = None,
     ready: Callable[[int], None] | None = None,
 ) -> None:
-    """Starts an application and serves it on a socket until `stop` is set, then drains.
+    """Starts an application and serves it on its sockets, all of one port, until `stop` is set, then drains.
 
     `opened` is called with what `starting` yields beside the application, and `ready` with the port once requests are
     accepted. Raises whatever `starting` raises: BadKey, Unreachable or Unsuitable.
     """
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(listener.close)
+        for listener in listeners:
+            stack.callback(listener.close)
         app, edge = await stack.enter_async_context(starting)
         if opened:
             opened(edge)
         install_log_redaction()
         server = _server(app, edge.settings)
         async with asyncio.TaskGroup() as group:
-            group.create_task(server.serve(sockets=[listener]))
+            group.create_task(server.serve(sockets=list(listeners)))
             try:
                 await server.listening.wait()
                 if ready:
-                    ready(listener.getsockname()[1])
+                    ready(listeners[0].getsockname()[1])
                 await stop.wait()
                 # Before the readers are closed: they reconnect within a second, and must not be refused here.
                 edge.draining = True

@@ -18,6 +18,7 @@ from edge.sessions.registry import Registry, Session
 from edge.sessions.spec import UNSTORED
 from edge.stats import Stats
 from router.clock import wall
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
 from router.nats.bucket import Bucket, Entry
 
@@ -69,7 +70,7 @@ class SessionExpiry:
             group.create_task(self._bucket.watch(self._marked, "seen.*"))
             await self._registry.ready.wait()
             while True:
-                await asyncio.sleep(ROUND_SECONDS)
+                await coalesced_sleep(ROUND_SECONDS)
                 try:
                     await self._round()
                 except (BrokerError, Problem) as fault:

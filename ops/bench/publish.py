@@ -1,4 +1,4 @@
-"""Measures publishing: events stored and acknowledged a second, by the SDK's broker and over HTTP.
+"""Measures publishing: events stored and acknowledged a second, by the SDK's broker and over HTTP, one by one and in lists.
 
 The SDK runs in the benchmark's own process. HTTP requests are made once and sent again and again over raw sockets, so that
 the client costs less than the edge.
@@ -16,6 +16,9 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgpack
 
 from ops.bench.cores import Cores
 from ops.bench.report import ReportRow, middle
@@ -25,9 +28,33 @@ from router.event import Event
 PAYLOAD = {"text": "x" * 89}  # 100 bytes of JSON
 SUBJECT = "job.bench.said"
 IN_FLIGHT = (1, 256)
-# Events in a request, and connections, each of which has one request in flight.
-POSTS = ((1, 64), (100, 4))
+JSON, MSGPACK = "application/json", "application/msgpack"
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+
+
+class Posting(NamedTuple):
+    """How events are posted: how many in a request, over how many connections with one request in flight each, as what."""
+
+    size: int
+    beside: int
+    kind: str = JSON
+
+    @property
+    def title(self) -> str:
+        many = "single" if self.size == 1 else f"{self.size:,} a request"
+        return f"POST /events, {many}{' of msgpack' if self.kind == MSGPACK else ''}, {self.beside} in flight"
+
+    @property
+    def body(self) -> bytes:
+        event = {"subject": SUBJECT, "data": PAYLOAD}
+        said = event if self.size == 1 else [event] * self.size
+        return msgpack.packb(said) if self.kind == MSGPACK else json.dumps(said).encode()
+
+
+POSTS = (
+    Posting(1, 64), Posting(10, 1), Posting(10, 16), Posting(100, 1), Posting(100, 4), Posting(100, 4, MSGPACK),
+    Posting(1000, 1), Posting(1000, 4),
+)  # fmt: skip
 
 
 @dataclass
@@ -48,16 +75,15 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
         settle_on(cores.others, place.nats_pid)
         found: dict[str, list[PublishRun]] = {}
         await _sdk(place, 256, 0.3)
-        await _http(place, *POSTS[0], 0.3)
+        await _http(place, POSTS[0], 0.3)
         for _ in range(RUNS):
             settle_on(cores.server, os.getpid())
             for beside in IN_FLIGHT:
                 title = f"SDK publish, {'one after the other' if beside == 1 else f'{beside} in flight'}"
                 found.setdefault(title, []).append(await _sdk(place, beside, plan.seconds))
             settle_on(cores.others, os.getpid())
-            for size, beside in POSTS:
-                title = f"POST /events, {'single' if size == 1 else f'{size} a request'}, {beside} in flight"
-                found.setdefault(title, []).append(await _http(place, size, beside, plan.seconds))
+            for posting in POSTS:
+                found.setdefault(posting.title, []).append(await _http(place, posting, plan.seconds))
         for title, runs in found.items():
             per_cpu = [each.per_cpu for each in runs] if title.startswith("POST") else []
             yield ReportRow(
@@ -81,17 +107,17 @@ async def _sdk(place: Stand, beside: int, seconds: float) -> PublishRun:
     return PublishRun(sum(counts) / passed, sum(counts) / watch.read()["sdk"], watch.shares())
 
 
-async def _http(place: Stand, size: int, beside: int, seconds: float) -> PublishRun:
-    event = {"subject": SUBJECT, "data": PAYLOAD}
-    body = json.dumps(event if size == 1 else [event] * size).encode()
+async def _http(place: Stand, posting: Posting, seconds: float) -> PublishRun:
     watch = CpuWatch(edge=place.edge_pid, nats=place.nats_pid, client=os.getpid())
-    count, passed = await asyncio.to_thread(post, place.port, body, beside, seconds)
-    return PublishRun(count * size / passed, count * size / watch.read()["edge"], watch.shares())
+    count, passed = await asyncio.to_thread(post, place.port, posting, seconds)
+    events = count * posting.size
+    return PublishRun(events / passed, events / watch.read()["edge"], watch.shares())
 
 
-def post(port: int, body: bytes, beside: int, seconds: float) -> tuple[int, float]:
+def post(port: int, posting: Posting, seconds: float) -> tuple[int, float]:
     """Posts one body over several connections, on each when the last was answered; how often, in how many seconds."""
-    head = f"POST /events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    body, beside = posting.body, posting.beside
+    head = f"POST /events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {posting.kind}\r\n"
     asked = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     with selectors.DefaultSelector() as selector:
         for _ in range(beside):

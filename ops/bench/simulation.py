@@ -76,8 +76,10 @@ class SimulatedLoad:
     # http (one event a request), batches (100), sdk (past the edges).
     published: str = "http"
     skew: float = 1.1
-    heartbeat: float = 12.0
-    ping: float = 20.0
+    # Of an edge with many thousands.
+    heartbeat: float = 48.0
+    # Pings are sent with heartbeats.
+    ping: float = 48.0
     # One way between two machines, in seconds.
     network: float = 0.2e-3
     replicas: int = 3

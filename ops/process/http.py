@@ -35,7 +35,7 @@ async def get(
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(request(host, port, path, method, body, token, headers))
+                send(writer, request(host, port, path, method, body, token, headers))
                 head = await reader.readuntil(b"\r\n\r\n")
                 answer = parse_head(head)
                 length = answer.headers.get("content-length")
@@ -50,6 +50,14 @@ async def get(
         raise Unanswered("what answers there does not speak HTTP") from None
     except TimeoutError:
         raise Unanswered(f"no answer within {timeout:g} s") from None
+
+
+def send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Writes to a stream. Raises ConnectionResetError where its socket is closed: uvloop says RuntimeError, asyncio nothing."""
+    try:
+        writer.write(data)
+    except RuntimeError:
+        raise ConnectionResetError("the other side closed the connection") from None
 
 
 def request(

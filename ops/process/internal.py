@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from ops.process.datadir import CannotStart
+from ops.process.http import send
 from ops.sections import InternalSettings
 from router.codec import to_json
 from router.log_levels import BadLevel, levels, set_level
@@ -89,7 +90,7 @@ class Internal:
             if len(self._connections) <= MAX_CONNECTIONS:
                 async with asyncio.timeout(REQUEST_TIMEOUT):
                     head = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(await self._answer(head.decode("latin-1")))
+                    send(writer, await self._answer(head.decode("latin-1")))
                     await writer.drain()
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             pass  # a broken or slow request gets no answer

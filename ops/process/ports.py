@@ -17,10 +17,32 @@ def open_port(host: str, port: int, secured: bool = False) -> socket.socket:
             f"will not listen on {host} without authentication; set CALLBOARD_JWT_SECRET, CALLBOARD_JWT_KEYS or "
             "CALLBOARD_JWKS_URL, or listen on 127.0.0.1"
         )
+    return _bind(host, port)
+
+
+def open_ports(host: str, port: int, count: int, secured: bool = False) -> list[socket.socket]:
+    """Opens so many sockets that share a port, over which the kernel spreads connections (SO_REUSEPORT). Raises CannotStart."""
+    # Without that option first: with it, a second server of the same user would share the port unnoticed.
+    first = open_port(host, port, secured)
+    port = first.getsockname()[1]
+    first.close()
+    sockets: list[socket.socket] = []
+    try:
+        sockets.extend(_bind(host, port, shared=True) for _ in range(count))
+    except CannotStart:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
+def _bind(host: str, port: int, shared: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio turns Nagle's algorithm off only on sockets that say they are TCP.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
     except OSError as fault:

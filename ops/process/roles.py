@@ -11,11 +11,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from ops.environment import INTERNAL_PORT, INTERNAL_SOCKET, SOCKET, inherited_descriptor
+from ops.environment import INTERNAL_PORT, INTERNAL_SOCKET, SOCKET, inherited_descriptor, inherited_descriptors
 from ops.process.children import Child, Lifeline, watch_lifeline
 from ops.process.descriptors import raise_limit
 from ops.process.disk import show_disk
@@ -46,6 +46,8 @@ NATS_TIMEOUT = 10.0
 ACTOR_ROLE = RoleSettings(ttl=7.0, poll=1.0, steps_down=False)
 # What the edge takes to end beside its drain: open requests, webhook posts in flight, the connection to NATS.
 WORKER_DRAIN = 8.0
+# So many workers accept the connections of one socket.
+SHARING = 2
 
 
 def run_role(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], settings: Settings, name: str = "") -> int:
@@ -185,14 +187,16 @@ def _lives(process: int) -> bool:
 async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
     """Serves the edge: on the socket that the process above us opened, or on one of its own."""
     edge = settings.section("edge")
-    descriptor = inherited_descriptor(SOCKET)
-    if edge.workers > 1 and descriptor is None:
+    descriptors = inherited_descriptors(SOCKET)
+    if edge.workers > 1 and not descriptors:
         return await _share(settings, stop)
     from edge.app import application
     from edge.auth.keys import BadKey
     from edge.server.serve import bind, serve
 
-    listener, own = _inherited(descriptor), _inherited(inherited_descriptor(INTERNAL_SOCKET))
+    listeners = [_inherited(each) for each in descriptors]
+    internal_descriptor = inherited_descriptor(INTERNAL_SOCKET)
+    own = None if internal_descriptor is None else _inherited(internal_descriptor)
 
     def ready(port: int) -> None:
         # Frozen: a full collection over all loaded modules would delay events by 20 ms.
@@ -220,7 +224,7 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
                     identity=settings.section("identity"),
                     metrics=not internal.wanted,
                 ),
-                listener or bind(edge.host, edge.port, settings.section("identity")),
+                *(listeners or [bind(edge.host, edge.port, settings.section("identity"))]),
                 stop=stop,
                 opened=opened,
                 ready=ready,
@@ -230,10 +234,8 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
     return None
 
 
-def _inherited(descriptor: int | None) -> socket.socket | None:
+def _inherited(descriptor: int) -> socket.socket:
     """Takes over a socket that the process above us opened."""
-    if descriptor is None:
-        return None
     os.set_inheritable(descriptor, False)
     inherited = socket.socket(fileno=descriptor)
     inherited.setblocking(False)
@@ -241,12 +243,21 @@ def _inherited(descriptor: int | None) -> socket.socket | None:
 
 
 async def _share(settings: Settings, stop: asyncio.Event) -> None:
-    """Runs several edge processes on one socket; one that dies is started again, while the others serve."""
-    from ops.process.ports import open_port
+    """Runs several edge processes on one port; one that dies is started again, while the others serve."""
+    from ops.process.ports import open_port, open_ports
     from ops.process.workers import Workers, open_internal
 
     edge = settings.section("edge")
-    listener = open_port(edge.host, edge.port, settings.section("identity").configured)
+    secured = settings.section("identity").configured
+    # Each connection wakes all who accept on its socket. So each of many workers has one of its own and its neighbour's: the
+    # kernel spreads connections evenly, and those that came for a worker which has died are accepted by another.
+    if edge.workers <= SHARING:
+        listeners = [open_port(edge.host, edge.port, secured)]
+        accepting = [[listeners[0].fileno()]] * edge.workers
+    else:
+        listeners = open_ports(edge.host, edge.port, edge.workers, secured)
+        numbers = [each.fileno() for each in listeners]
+        accepting = [[number, after] for number, after in zip(numbers, numbers[1:] + numbers[:1], strict=True)]
     lifeline = Lifeline()
     insides = [open_internal() for _ in range(edge.workers)]
     workers = Workers([inside.getsockname()[1] for inside in insides], lambda place: children[place].ready.is_set())
@@ -265,10 +276,14 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
             say=say,
             lifeline=lifeline,
             # Each its own internal socket, since each has figures of its own; the port is ours.
-            environment={SOCKET: str(listener.fileno()), INTERNAL_SOCKET: str(inside.fileno()), INTERNAL_PORT: ""},
-            descriptors=[listener.fileno(), inside.fileno()],
+            environment={
+                SOCKET: ",".join(map(str, sockets)),
+                INTERNAL_SOCKET: str(inside.fileno()),
+                INTERNAL_PORT: "",
+            },
+            descriptors=[*sockets, inside.fileno()],
         )
-        for number, inside in enumerate(insides)
+        for number, (inside, sockets) in enumerate(zip(insides, accepting, strict=True))
     ]
     try:
         async with Internal(settings.internal).serving() as internal, asyncio.TaskGroup() as group:
@@ -279,7 +294,7 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
             keeping.append(group.create_task(workers.watch(), name="workers' readiness"))
             await stop.wait()
             # The workers close theirs too: new connections are refused at once instead of left in the backlog.
-            listener.close()
+            _close(listeners)
             await asyncio.gather(*(child.stop(edge.drain + WORKER_DRAIN) for child in children))
             for task in keeping:
                 task.cancel()
@@ -287,9 +302,13 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
         for child in children:
             child.send(signal.SIGKILL)
         lifeline.close()
-        listener.close()
-        for inside in insides:
-            inside.close()
+        _close(listeners)
+        _close(insides)
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
 
 
 async def simulate_octane(settings: Settings, stop: asyncio.Event) -> None:

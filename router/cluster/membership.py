@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from router.cluster.ownership import member_key
 from router.cluster.role import RoleSettings
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
 
@@ -63,7 +64,7 @@ class Membership:
             if self._refreshed is not None and loop.time() - self._refreshed >= self._settings.refresh_timeout:
                 self._refreshed = None
                 self._lost()
-            await asyncio.sleep(pause)
+            await coalesced_sleep(pause)
 
     async def release(self) -> None:
         """Deletes the key, once `run` has ended; where that fails it expires by its TTL."""

@@ -93,6 +93,11 @@ class Ownership:
         self._members[name] = _Member(asyncio.get_running_loop().time())
         return is_new
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other member is known."""
+        return not self._members
+
     def wrote(self, partition: int, holder: str, revision: int) -> bool:
         """Takes the answer to an own write; returns whether it is still the newest."""
         self._owners.put(partition, holder, revision)

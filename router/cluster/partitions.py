@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import zlib
 from collections.abc import Callable
 from typing import Protocol
@@ -23,6 +22,7 @@ from typing import Protocol
 from router.cluster.membership import Membership
 from router.cluster.ownership import ABANDONED, KEYS, Ownership, owner_key, owner_value
 from router.cluster.role import RoleSettings
+from router.coalescing import coalesced_sleep, until_multiple
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket, Entry
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # How often the owners are read again, in seconds: sixteen small reads by each edge.
 RECONCILE_SECONDS = 15.0
+# While no other process is known and all partitions are worked here, they are looked at again so seldom.
+LONE_SECONDS = 5.0
 # So long a term may take to end after it was closed; one that still waits for an answer of NATS then is cancelled, since
 # nobody else can work its partition meanwhile.
 LINGER_SECONDS = 5.0
@@ -116,7 +118,8 @@ class Partitions:
                     self._news.clear()
                     await self._look(grace)
                     try:
-                        async with asyncio.timeout(self.settings.poll):
+                        pause = LONE_SECONDS if self._is_alone_and_settled else self.settings.poll
+                        async with asyncio.timeout(until_multiple(pause)):
                             await self._news.wait()
                     except TimeoutError:
                         pass
@@ -125,6 +128,11 @@ class Partitions:
                 self._tasks = None
                 for task in (*beside, *self._running.values()):
                     task.cancel()
+
+    @property
+    def _is_alone_and_settled(self) -> bool:
+        """Whether no other process is known and all is worked here, so that nothing changes without news."""
+        return len(self._running) == self._count and self._membership.held and self.ownership.is_alone
 
     async def close(self, grace: float) -> None:
         """Lets all partitions go, in good order; `run` then returns."""
@@ -179,7 +187,7 @@ class Partitions:
     async def _reconcile_often(self) -> None:
         await self._told.wait()
         while True:
-            await asyncio.sleep(RECONCILE_SECONDS * random.uniform(0.75, 1.25))
+            await coalesced_sleep(RECONCILE_SECONDS)
             try:
                 await self.reconcile()
             except BrokerError as fault:
@@ -187,8 +195,7 @@ class Partitions:
 
     async def reconcile(self) -> None:
         """Reads the owner of every partition again, as the bucket's leader has it. Raises BrokerError."""
-        for partition in range(self._count):
-            await self._read_again(partition)
+        await asyncio.gather(*map(self._read_again, range(self._count)))
 
     async def _read_again(self, partition: int) -> None:
         before = self.ownership.revision(partition)

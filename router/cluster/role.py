@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket
 from router.tasks import run_cancellable
@@ -119,7 +119,7 @@ class Role:
                 log.debug(
                     "leader election could not be tried; retrying", extra={"role": self._key, "fault": str(fault)}
                 )
-            await asyncio.sleep(self.settings.poll * random.uniform(0.5, 1.0))
+            await coalesced_sleep(self.settings.poll)
 
     async def _work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         self.is_leader = True
@@ -136,7 +136,10 @@ class Role:
         loop = asyncio.get_running_loop()
         good = loop.time()
         while True:
-            await asyncio.sleep(self.settings.refresh if loop.time() - good < self.settings.refresh else 0.2)
+            if loop.time() - good < self.settings.refresh:
+                await coalesced_sleep(self.settings.refresh)
+            else:
+                await asyncio.sleep(0.2)
             asked = loop.time()
             try:
                 timeout = min(good + self.settings.refresh_timeout - asked, self.settings.ttl)

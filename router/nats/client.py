@@ -20,12 +20,10 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from router.errors import RouterError
 from router.limits import message_size
-from router.nats.commands import command_of
+from router.nats.commands import Outgoing, command_of, commands_of
+from router.nats.transport import NatsTransport
 
 log = logging.getLogger(__name__)
-
-Outgoing = tuple[str, bytes, Mapping[str, str] | None, str]
-"""A message to be sent: subject, payload, headers, and where an answer is wanted or ""."""
 
 Handler = Callable[[str, str, bytes, bytes], None]
 """Called as handler(subject, reply, payload, raw headers); must not block and must not raise."""
@@ -171,22 +169,27 @@ class NatsClient(Client):
             raise nats.errors.ConnectionClosedError
         if self.is_draining_pubs:
             raise nats.errors.ConnectionDrainingError
-        commands: list[bytes] = []
-        size, limit = 0, self.max_payload
-        for subject, payload, headers, reply in messages:
-            command = command_of(subject, reply, payload, headers)
-            # A command is longer than what the server counts of it, which is not to be counted for each.
-            if (command is None or len(command) > limit) and message_size(payload, headers) > limit:
-                raise nats.errors.MaxPayloadError
+        messages = list(messages)
+        commands = commands_of(messages, self.max_payload)
+        plain = [command for command in commands if command is not None]
+        if len(plain) == len(commands):
+            await self._push(plain, sum([len(message[1]) for message in messages]))
+        else:
+            await self._push_around(messages, commands)
+
+    async def _push_around(self, messages: Iterable[Outgoing], commands: Iterable[bytes | None]) -> None:
+        """Sends messages of which some have no command: these go nats-py's own way, behind what came before them."""
+        plain: list[bytes] = []
+        size = 0
+        for (subject, payload, headers, reply), command in zip(messages, commands, strict=True):
             if command is None:
-                # What is not so plain goes nats-py's own way, behind what came before it.
-                await self._push(commands, size)
-                commands, size = [], 0
+                await self._push(plain, size)
+                plain, size = [], 0
                 await self.publish(subject, payload, reply, dict(headers or {}))
-                continue
-            commands.append(command)
-            size += len(payload)
-        await self._push(commands, size)
+            else:
+                plain.append(command)
+                size += len(payload)
+        await self._push(plain, size)
 
     def publish_now(self, subject: str, payload: bytes, headers: Mapping[str, Any] | None, reply: str) -> bool:
         """Publishes a message where nothing has to be waited for or put right; says whether it did."""
@@ -282,6 +285,8 @@ class NatsClient(Client):
         # nats-py takes the next socket without closing that of the attempt that failed.
         if (writer := getattr(self._transport, "_io_writer", None)) is not None:
             writer.close()
+        if self._transport is None and server.uri.scheme not in ("ws", "wss"):
+            self._transport = NatsTransport()  # type: ignore[no-untyped-call]
         with _keeping_cancellation():
             await super()._connect_to_server(server)
 

@@ -21,7 +21,7 @@ from router.clock import wall
 from router.errors import NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
 from router.limits import message_size
 from router.nats.client import Handler, NatsClient, PlainServer
-from router.nats.client import Outgoing as Outgoing
+from router.nats.commands import Outgoing as Outgoing
 from router.nats.counters import figures
 from router.nats.deadlines import RequestDeadlines
 from router.nats.dial import await_listener, check_server, credentials_for, without_secrets

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from router.coalescing import call_repeatedly
 from router.errors import BrokerError, Refused
 from router.nats.connection import Connection, Outgoing
 from router.nats.error_codes import ErrorCode
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 PULL_SECONDS = 20.0
 # Three heartbeats missed: the pull is lost with its server and is issued again.
 SILENCE_SECONDS = 16.0
+# All consumers of a process look for that at the same moments, so that it wakes once for them.
+CHECK_SECONDS = 2.0
 # How long a little room stays unused. A pull asks for half of the credit where it can, but a few messages that take long
 # must not keep the others waiting.
 REFILL_SECONDS = 0.1
@@ -130,6 +133,7 @@ class Consumer:
         unlisten = self._connection.on_reconnect(self._lost_pull)
         # Messages of a pull come with their own subject; only its statuses come to the address it named.
         listening = await self._connection.listen(f"{self._inbox}.*", self._arrived)
+        stop_checking = call_repeatedly(CHECK_SECONDS, self._check_silence)
         pause = 0.05
         try:
             while True:
@@ -154,23 +158,26 @@ class Consumer:
                     pause = min(pause * 2, 1.0)
                     self._missing = True
                     continue
-                try:
-                    timeout = self._last + SILENCE_SECONDS - time.monotonic() if self._requested else SILENCE_SECONDS
-                    async with asyncio.timeout(max(0.05, timeout)):
-                        await self._wake.wait()
-                except TimeoutError:
-                    if not self._requested or time.monotonic() - self._last < SILENCE_SECONDS:
-                        # Nothing was asked for, since all that may be outstanding is; or a heartbeat came since.
-                        continue
+                await self._wake.wait()
+                if self._is_silent():
                     log.warning("no heartbeat from the consumer; pulling again", extra={"stream": self.stream})
                     self._drop_pull()
                     self._missing = self._moving = True
         finally:
+            stop_checking()
             unlisten()
             self._drop_pull()
             if self._refill is not None:
                 self._refill.cancel()
             await listening.drain()
+
+    def _is_silent(self) -> bool:
+        """Whether something was asked for and nothing came for too long, not even a heartbeat."""
+        return self._requested > 0 and time.monotonic() - self._last >= SILENCE_SECONDS
+
+    def _check_silence(self) -> None:
+        if self._is_silent():
+            self._wake.set()
 
     def done(self) -> None:
         """Says that one message has been worked off, which makes room for the next."""

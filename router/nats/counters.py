@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 # From half a millisecond, a store on this machine, to the ten seconds after which a publisher gives up.
@@ -27,9 +27,23 @@ class Delays:
 
     def observe(self, seconds: float) -> None:
         """Counts one duration; a negative one, which clocks that differ make, counts as none."""
+        self.observe_many(seconds, 1)
+
+    def observe_many(self, seconds: float, count: int) -> None:
+        """Counts one duration for several events."""
         seconds = max(0.0, seconds)
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.sum += seconds
+        self.counts[bisect_left(BOUNDS, seconds)] += count
+        self.sum += seconds * count
+
+    def observe_all(self, durations: Iterable[float]) -> None:
+        """Counts several durations."""
+        counts, total = self.counts, 0.0
+        for seconds in durations:
+            # A negative one is in the first bucket all the same.
+            counts[bisect_left(BOUNDS, seconds)] += 1
+            if seconds > 0:
+                total += seconds
+        self.sum += total
 
 
 class Counted(Protocol):

@@ -72,6 +72,11 @@ class _Flight:
         # By subject in lower case; made at the first refusal.
         self._places: dict[str, list[int]] | None = None
 
+    def read(self, place: int, payload: bytes) -> None:
+        """Notes what JetStream says to one message, once."""
+        if self.answers[place] is None:
+            self.answer(place, _read(payload))
+
     def answer(self, place: int, answer: Ack | BrokerError) -> None:
         """Notes what came back for one message, once."""
         if self.answers[place] is not None:
@@ -113,38 +118,45 @@ class Publisher:
         One that is larger than the server takes is not sent, and does not keep the others from being. `answers` is a list of
         as many None, which has what came back by then for who cancels this.
         """
-        limit = self._connection.max_payload
-        sizes = [message_size(payload, headers) for _, payload, headers in messages]
-        if max(sizes, default=0) > limit:
-            fits = [message for message, size in zip(messages, sizes, strict=True) if size <= limit]
-            others = iter(await self.send(fits))
-            return [TooLarge(size, limit) if size > limit else next(others) for size in sizes]
+        if not messages:
+            return []
         loop = asyncio.get_running_loop()
         flight = _Flight(messages, [None] * len(messages) if answers is None else answers, loop.create_future())
+        fault: BrokerError = Timeout("a message was not acknowledged in time")
+        try:
+            await self._fly(flight, messages)
+        except TooLarge as large:
+            # None was sent. The sizes are not counted where all are small, which the client finds out at no cost.
+            limit = self._connection.max_payload
+            sizes = [message_size(payload, headers) for _, payload, headers in messages]
+            if max(sizes) > limit:
+                fits = [message for message, size in zip(messages, sizes, strict=True) if size <= limit]
+                others = iter(await self.send(fits))
+                return [TooLarge(size, limit) if size > limit else next(others) for size in sizes]
+            fault = large
+        except BrokerError as lost:
+            fault = lost
+        return [answer if answer is not None else fault for answer in flight.answers]
+
+    async def _fly(self, flight: _Flight, messages: Sequence[Publish]) -> None:
+        """Sends messages and waits until all are answered, or for `ACK_TIMEOUT`. Raises BrokerError."""
+        await self._open()
         self._number += 1
         number = self._number
+        self._flights[number] = flight
+        timer = asyncio.get_running_loop().call_later(ACK_TIMEOUT, self._expired, flight)
         try:
-            await self._open()
-            self._flights[number] = flight
-            timer = loop.call_later(ACK_TIMEOUT, self._expired, flight)
-            try:
-                reply = f"{self._inbox}.{number}-"
-                await self._connection.send_all(
-                    [
-                        (subject, payload, headers, f"{reply}{place}")
-                        for place, (subject, payload, headers) in enumerate(messages)
-                    ]
-                )
-                await flight.done
-            finally:
-                timer.cancel()
-                del self._flights[number]
-        except BrokerError as fault:
-            return [answer if answer is not None else fault for answer in flight.answers]
-        return [
-            answer if answer is not None else Timeout("a message was not acknowledged in time")
-            for answer in flight.answers
-        ]
+            reply = f"{self._inbox}.{number}-"
+            await self._connection.send_all(
+                [
+                    (subject, payload, headers, f"{reply}{place}")
+                    for place, (subject, payload, headers) in enumerate(messages)
+                ]
+            )
+            await flight.done
+        finally:
+            timer.cancel()
+            del self._flights[number]
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
         """Sends what is not answered. Raises Timeout."""
@@ -156,6 +168,8 @@ class Publisher:
             self._listening = None
 
     async def _open(self) -> None:
+        if self._listening is not None:
+            return
         async with self._opening:
             if self._listening is None:
                 self._inbox = self._connection.inbox()
@@ -163,9 +177,8 @@ class Publisher:
 
     def _answered(self, subject: str, _reply: str, payload: bytes, _headers: bytes) -> None:
         number, _, place = subject[len(self._inbox) + 1 :].partition("-")
-        flight = self._flights.get(int(number))
-        if flight is not None and flight.answers[int(place)] is None:
-            flight.answer(int(place), _read(payload))
+        if (flight := self._flights.get(int(number))) is not None:
+            flight.read(int(place), payload)
 
     def _refused(self, lower: str) -> str | None:
         # A violation says nothing but the subject, so it is for all that is under way to it.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 
 import nats.errors
 
+from router.coalescing import coalesced_sleep
 from router.nats.client import NatsClient
 from router.nats.counters import figures
 
@@ -24,7 +24,7 @@ async def watch(wire: NatsClient) -> None:
     """Forces a reconnect where nats-py reports a connection that receives nothing; until cancelled."""
     missed = 0
     while True:
-        await asyncio.sleep(WATCH_SECONDS)
+        await coalesced_sleep(WATCH_SECONDS)
         if wire.is_closed or not wire.is_connected:
             continue
         reading = wire._reading_task

@@ -31,6 +31,17 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+# Measures, from now on, by how many ms in all the machine was late for what the page had it do every 100 ms.
+LATENESS = """() => {
+  window.lateness = 0;
+  let due = performance.now() + 100;
+  setInterval(() => {
+    const now = performance.now();
+    window.lateness += Math.max(0, now - due);
+    due = now + 100;
+  }, 100);
+}"""
+
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
@@ -125,6 +136,11 @@ class Wire:
         with contextlib.suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             mine = {writer, far_writer}
+            if not self._open:
+                # Cut meanwhile: this one must not outlive that.
+                for each in mine:
+                    each.transport.abort()
+                return
             self._writers |= mine
             try:
                 tasks = [

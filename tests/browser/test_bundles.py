@@ -77,6 +77,7 @@ async def test_two_tabs_of_a_bundled_program_share_one_connection(
 
     standin.extra = {f"/{path.relative_to(built)}": serve for path in built.rglob("*") if path.is_file()}
     context = await browser.new_context()
+    context.set_default_timeout(PATIENCE * 1000)
     tabs = [Tab(await context.new_page()) for _ in range(2)]
     for tab in tabs:
         await tab.page.goto(f"{standin.url}/index.html")

@@ -13,6 +13,7 @@ from playwright.async_api import Browser
 from tests.browser.conftest import Tab
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.edge.auth.conftest import SECRET, token
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -62,6 +63,7 @@ async def test_every_transport_works_and_the_report_says_so(tab: Tab, callboard:
 
 async def test_a_reason_is_named_where_a_transport_fails(browser: Browser, callboard: RunningCallboard) -> None:
     context = await browser.new_context(viewport={"width": 390, "height": 844})
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
     await page.add_init_script("delete globalThis.VideoDecoder; delete globalThis.RTCPeerConnection;")
     await page.goto(callboard.url + PAGE)

@@ -13,7 +13,7 @@ from playwright.async_api import Request, Route
 
 from tests.browser.conftest import Tab
 from tests.e2e.tree import RunningCallboard, running_tree
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -56,7 +56,7 @@ async def open_viewer(tab: Tab, url: str) -> None:
 
 
 async def tell(url: str, camera: str, kind: str, data: dict[str, Any]) -> None:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
         body = {"subject": f"camera.{camera}.{kind}", "type": kind, "data": data}
         (await http.post("/events", json=body)).raise_for_status()
 

@@ -12,13 +12,12 @@ from aiohttp import web
 
 from router.broker import Broker
 from router.deadletter import actor_subject, webhook_subject
-from router.nats.settings import BrokerSettings
 from tests.axe import serious
 from tests.browser.conftest import Tab, Wire
 from tests.browser.standin import Standin
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory, secured, token
 from tests.edge.http.test_deadletters import bury
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 __all__ = ["secured"]
 
@@ -35,7 +34,7 @@ async def edge(secured: SecuredFactory) -> AsyncIterator[SecuredEdge]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def letters(nats_server: str) -> AsyncIterator[Broker]:
-    async with Broker(BrokerSettings(nats_server), "letters") as broker:
+    async with Broker(unhurried(nats_server), "letters") as broker:
         yield broker
 
 

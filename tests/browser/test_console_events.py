@@ -53,7 +53,7 @@ WITHOUT_FRAMES = """(() => {
 
 
 async def events(url: str, **query: Any) -> list[dict[str, Any]]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
         answer = (await http.get("/events", params=query)).raise_for_status()
         found: list[dict[str, Any]] = answer.json()["events"]
         return found
@@ -252,7 +252,7 @@ async def test_a_cause_chain_is_followed_in_both_directions(
 ) -> None:
     await publish(running_callboard.url, f"job.{run}.output", {"n": 1})
     (first,) = await events(running_callboard.url, subjects=f"job.{run}.output", cursor="earliest")
-    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False, timeout=PATIENCE) as http:
         for n, cause in ((2, first["id"]),):
             body = {"subject": f"job.{run}.output", "type": "output", "data": {"n": n}, "cause": cause}
             second = (await http.post("/events", json=body)).raise_for_status().json()
@@ -414,7 +414,7 @@ async def test_a_page_that_cannot_keep_up_asks_the_server_for_less_and_says_so(
     await tab.page.wait_for_selector("#stream .slowed:visible")
 
     async def asked() -> bool:
-        async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False, timeout=PATIENCE) as http:
             sessions = (await http.get("/callbacks/sessions", params={"limit": 1000})).json()["sessions"]
         return any(
             each["conflate"] and each["max_rate"] == 5 and each["subjects"] == [f"job.{run}.output"]

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.browser.conftest import Tab, Wire
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -34,7 +35,7 @@ class RunningCallboard(Protocol):
 async def publish(url: str, subject: str, *many: dict[str, Any]) -> None:
     kind = subject.rsplit(".", 1)[1]
     body = [{"subject": subject, "type": kind, "data": data} for data in many]
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
         (await http.post("/events", json=body)).raise_for_status()
 
 

@@ -15,7 +15,7 @@ from tests.browser.receiver import PostBox, serving
 from tests.browser.test_console_deadletters import ROWS, until_rows
 from tests.browser.test_console_page import RunningCallboard, publish, run
 from tests.browser.test_console_sessions import made
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 __all__ = ["run"]
 
@@ -79,7 +79,7 @@ async def test_letters_of_a_webhook_that_failed_for_good_are_tried_sent_again_at
 
 
 async def letters_of(url: str, session: str) -> list[dict[str, Any]]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
         found: list[dict[str, Any]] = (await http.get(f"/deadletters?name={session}")).json()["deadletters"]
         return found
 

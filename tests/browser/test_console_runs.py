@@ -41,7 +41,7 @@ def last_night() -> datetime:
 async def say(url: str, *events: tuple[str, str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Publishes `(subject, type, data)` in this order, and gives what the server says of each."""
     body = [{"subject": subject, "type": kind, "data": data} for subject, kind, data in events]
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
         answer = (await http.post("/events", json=body)).raise_for_status().json()
     found: list[dict[str, Any]] = answer["events"] if isinstance(answer, dict) else answer
     return found

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -14,8 +15,8 @@ import pytest_asyncio
 from edge.auth.grants import Grants
 from edge.auth.token import mint
 from tests.axe import serious
-from tests.browser.conftest import Tab
-from tests.browser.test_console_frame import BUSY, OFFLINE, OFFLINE_WITHIN
+from tests.browser.conftest import LATENESS, Tab
+from tests.browser.test_console_frame import BUSY, OFFLINE, OFFLINE_WITHIN, TOOK
 from tests.browser.test_restarts import Tree
 from tests.edge.auth.conftest import SECRET, SecuredFactory, secured, token
 from tests.waiting import PATIENCE
@@ -54,12 +55,13 @@ async def test_a_killed_edge_is_said_to_be_offline_within_three_seconds_and_its_
     assert tree.callboard is not None
     await tab.page.goto(tree.callboard.url)
     await tab.until(LIVE)
+    await tab.page.evaluate(LATENESS)
     await tab.page.evaluate(OFFLINE)
     # `up` would start the next edge at once.
     os.kill(tree.callboard.pid, signal.SIGSTOP)
     try:
         os.kill(tree.callboard.children()["edge"], signal.SIGKILL)
-        took = await tab.page.evaluate("async () => (await window.said) - window.left")
+        took = await tab.page.evaluate(TOOK)
         await tab.page.wait_for_selector("#banner:visible >> text=The server does not answer. What is shown is from")
     finally:
         os.kill(tree.callboard.pid, signal.SIGCONT)
@@ -95,7 +97,7 @@ async def test_a_tab_that_is_not_looked_at_rests_and_goes_on_when_it_is(tab: Tab
     tab.page.on("request", lambda request: asked.append(request.url))
     await tab.page.clock.fast_forward(60_000)
     # The modules of the other places are read when there is time.
-    assert [url for url in asked if "/console/" not in url] == []
+    assert [url for url in asked if not urlsplit(url).path.endswith((".js", ".css"))] == []
     await tab.page.evaluate(HIDE, False)
 
     await tab.until("() => callboard.client.state.phase === 'live'")

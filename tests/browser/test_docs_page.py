@@ -15,6 +15,7 @@ from tests.axe import serious
 from tests.browser.conftest import Tab
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.edge.auth.conftest import SECRET, token
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -129,6 +130,7 @@ async def test_the_pages_have_no_serious_fault_of_accessibility_and_fit(
     browser: Browser, secured: RunningCallboard, scheme: Any, width: int
 ) -> None:
     context = await browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
     await page.goto(f"{secured.url}/docs")
     await page.get_by_role("heading", name="Callboard", level=1).wait_for()

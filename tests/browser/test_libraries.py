@@ -18,14 +18,13 @@ from aiohttp import web
 from playwright.async_api import Browser, BrowserContext
 
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
 from router.sdk import Run
 from router.sdk.agents import AgentInput, agent
 from router.sdk.agents.server import AgentServer
 from tests.browser.conftest import Tab, Wire
 from tests.browser.test_restarts import Tree
 from tests.npm import Libraries
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -105,7 +104,7 @@ class Speaker:
 async def speaker(tree: Tree) -> AsyncIterator[Speaker]:
     """The agent of all tests, in this process."""
     assert tree.callboard is not None
-    async with Broker(BrokerSettings(tree.callboard.nats_url), "speaker") as broker:
+    async with Broker(unhurried(tree.callboard.nats_url), "speaker") as broker:
         speaker, stop, ready = Speaker(), asyncio.Event(), asyncio.Event()
         serving = asyncio.ensure_future(
             AgentServer([agent(AGENT)(speaker.speak)], broker, grace=1).run(stop, ready.set)
@@ -230,7 +229,7 @@ async def test_a_second_tab_has_the_whole_answer_and_stops_it_for_both(
 
 async def readers(tree: Tree) -> int:
     """How many connections read events at the edge."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{tree.port}", trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{tree.port}", trust_env=False, timeout=PATIENCE) as http:
         figures = (await http.get("/callbacks/stats")).raise_for_status().json()["readers"]
         return int(figures["websocket"] + figures["sse"])
 

@@ -18,10 +18,9 @@ from PIL import Image
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
-from router.nats.settings import BrokerSettings
 from tests.browser.conftest import Tab, Wire
 from tests.e2e.tree import RunningCallboard, running_tree
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -178,7 +177,7 @@ async def jpeg_published(callboard: RunningCallboard, camera: str) -> AsyncItera
     with BytesIO() as file:
         Image.new("RGB", (320, 240), (40, 90, 160)).save(file, "JPEG")
         picture = file.getvalue()
-    async with Broker(BrokerSettings(callboard.nats_url), "test") as broker:
+    async with Broker(unhurried(callboard.nats_url), "test") as broker:
         await broker.publish(Event.new(f"camera.{camera}.state", {"status": "streaming"}))
         header = {"life": 1, "width": 320, "height": 240, "format": "jpeg", "fresh": True}
 

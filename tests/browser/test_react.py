@@ -15,7 +15,7 @@ from playwright.async_api import Browser
 from tests.browser.conftest import Tab
 from tests.browser.standin import Standin
 from tests.npm import Libraries
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -119,6 +119,7 @@ async def test_six_tabs_with_every_hook_by_server_sent_events_leave_room_for_a_f
     browser: Browser, standin: Standin, documents: Documents
 ) -> None:
     context = await browser.new_context()
+    context.set_default_timeout(PATIENCE * 1000)
     tabs = [Tab(await context.new_page()) for _ in range(6)]
 
     for tab in tabs:

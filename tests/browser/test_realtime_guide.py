@@ -16,12 +16,11 @@ from playwright.async_api import Route
 from edge.http.system import CLIENT
 from ops.demo.agents import serve_demo
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
 from tests.browser.conftest import Tab
 from tests.edge.conftest import EdgeFactory, RunningEdge, edge_factory
 from tests.npm import node_with
 from tests.router.firings import raised
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 __all__ = ["edge_factory"]
 
@@ -97,7 +96,7 @@ async def test_the_guide_s_components_show_what_real_producers_publish(
     job, campaign, user = f"job-{entity}", f"campaign-{entity}", f"user-{entity}"
     async with (
         edge_factory() as edge,
-        Broker(BrokerSettings(nats_server), "guide") as store,
+        Broker(unhurried(nats_server), "guide") as store,
         demonstrating(store),
     ):
         await raised(store, f"rule-{entity}", "all", title=f"for all {entity}")

@@ -134,6 +134,7 @@ async def readers_live_through(tree: Tree, url: str, entity: str, chromium: str,
         pages: list[Page] = []
         for profile in range(2 * PROFILES):
             page = await (await browser.new_context()).new_page()
+            page.set_default_timeout(PATIENCE * 1000)
             await page.goto(f"{url}/openapi.json")
             await page.add_script_tag(path=polyfill)
             kind = "EventSource" if profile < PROFILES else "EventSourcePolyfill"
@@ -187,6 +188,7 @@ async def test_tabs_that_share_the_client_s_connection_miss_nothing_through_rest
         await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS) as browser,
     ):
         context = await browser.new_context()
+        context.set_default_timeout(PATIENCE * 1000)
         pages = [await context.new_page() for _ in range(2)]
         for page in pages:
             await page.goto(f"{url}/openapi.json")

@@ -11,10 +11,10 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from edge.settings import SessionSettings
-from tests.browser.conftest import Tab
+from tests.browser.conftest import LATENESS, Tab
 from tests.edge.conftest import EdgeFactory, RunningEdge, edge_factory
 from tests.proxy import Proxy
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 __all__ = ["edge_factory"]
 
@@ -31,13 +31,13 @@ READ = """async ([url, options]) => {
   window.board = connect(url, options);
   board.on("*", (event) => seen.push(event.data.n));
 }"""
-# The time in ms until a further connection is live.
+# The time in ms until a further connection is live, less what the machine was late.
 AGAIN = """(before) => new Promise((done) => {
   const began = performance.now();
   const looking = setInterval(() => {
     if (board.stats.connections <= before || board.state.phase !== "live") return;
     clearInterval(looking);
-    done(performance.now() - began);
+    done(performance.now() - began - lateness);
   }, 20);
 })"""
 
@@ -51,6 +51,11 @@ async def read(tab: Tab, url: str, entity: str, transport: str, **options: Any) 
     chosen = {"subjects": [f"job.{entity}.>"], "cursor": "earliest", "transport": transport, **options}
     await tab.page.evaluate(READ, [url, chosen])
     await tab.until("() => board.state.phase === 'live'")
+
+
+async def are_read_by_one(edge: RunningEdge) -> bool:
+    """Whether there is one connection; the end of one that was lost may come behind the beginning of the next."""
+    return sum((await edge.http.get("/callbacks/stats")).json()["readers"].values()) == 1
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse", "polling"])
@@ -68,6 +73,7 @@ async def test_a_connection_that_goes_silent_is_replaced_within_three_seconds_an
         await tab.until("() => seen.length === 1")
 
         before = await tab.page.evaluate("board.stats.connections")
+        await tab.page.evaluate(LATENESS)
         again = asyncio.ensure_future(tab.page.evaluate(AGAIN, before))
         wire.freeze()
         await publish(edge, entity, 1, 2)
@@ -107,8 +113,7 @@ async def test_a_browser_that_is_offline_for_ten_seconds_misses_nothing(
 
         await tab.until("() => seen.length === 11 && board.state.phase === 'live'")
         assert await tab.page.evaluate("[seen, board.stats.gaps]") == [list(range(11)), 0]
-        readers = (await edge.http.get("/callbacks/stats")).json()["readers"]
-        assert sum(readers.values()) == 1
+        await eventually(lambda: are_read_by_one(edge))
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -135,4 +140,4 @@ async def test_tabs_whose_server_is_away_for_ten_seconds_share_one_connection_ag
         for tab in tabs:
             await tab.until("() => seen.length === 10 && board.state.phase === 'live'")
             assert await tab.page.evaluate("[seen, board.stats.gaps]") == [list(range(10)), 0]
-        assert sum((await edge.http.get("/callbacks/stats")).json()["readers"].values()) == 1
+        await eventually(lambda: are_read_by_one(edge))

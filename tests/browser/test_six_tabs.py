@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +21,6 @@ __all__ = ["bundle", "edge", "edge_factory", "serving", "store"]
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TABS, COMPONENTS, RENDERS = 6, 3, 1000
-# What a person still takes for "at once"; without an answer a `fetch` waits for a connection for ever.
-PROMPTLY = 5.0
 
 
 @dataclass
@@ -111,16 +109,22 @@ async def test_six_tabs_with_every_hook_open_share_their_streams_and_leave_room_
             await tab.until("() => shown.agent.textContent === 'Hello' && shown.council.stages.gemini")
             await tab.until("() => shown.sse.data?.progress === 0.5 && shown.socket.isConnected && window.words")
 
-        took = [await answered(tab) for tab in profile.tabs]
-        readers = (await edge.http.get("/callbacks/stats")).json()["readers"]
+        for tab in profile.tabs:
+            await asked(tab)
+        # One stream for all subscriptions of all tabs, one for each document's address, and the guide's socket in each tab.
+        expected = {"websocket": TABS, "sse": 2, "polling": 0}
+        expected[transport.replace("auto", "websocket")] += 1
+
+        async def are_as_expected() -> bool:
+            # Between two polls nobody polls, and the end of a connection may come behind the beginning of the next.
+            readers = (await edge.http.get("/callbacks/stats")).json()["readers"]
+            assert readers == expected
+            return True
+
+        await eventually(are_as_expected)
         session = await eventually(lambda: one_session(edge, entity))
 
-    assert max(took) < PROMPTLY
-    # One stream for all subscriptions of all tabs, one for each document's address, and the guide's socket in each tab.
-    expected = {"websocket": TABS, "sse": 2, "polling": 0}
-    expected[transport.replace("auto", "websocket")] += 1
-    assert readers == expected
-    assert sum((await edge.stats(session["session_id"]))["readers"].values()) == 1
+    await eventually(lambda: is_read_by_one(edge, session["session_id"]))
     assert len(council.asked) == 1
     assert [each for tab in profile.tabs for each in tab.complaints] == []
 
@@ -132,8 +136,11 @@ async def one_session(edge: RunningEdge, entity: str) -> dict[str, Any]:
     return session
 
 
-async def answered(tab: Tab) -> float:
-    began = time.monotonic()
+async def is_read_by_one(edge: RunningEdge, session: str) -> bool:
+    return sum((await edge.stats(session))["readers"].values()) == 1
+
+
+async def asked(tab: Tab) -> None:
+    """Has the page ask for something; where its streams leave no connection for that, it is never answered."""
     asking = "fetch('/callbacks/stats', { cache: 'no-store' }).then((answer) => answer.status)"
-    assert await tab.page.evaluate(asking) == 200
-    return time.monotonic() - began
+    assert await asyncio.wait_for(tab.page.evaluate(asking), PATIENCE) == 200

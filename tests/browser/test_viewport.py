@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Request, Route
 
 from tests.browser.conftest import Tab
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -33,6 +33,8 @@ class Sent:
         self._tab = tab
         self.commands: list[tuple[float, str, dict[str, Any]]] = []
         self.answer: dict[str, Any] = {"render": "rendering"}
+        # Of single commands, by name.
+        self.answers: dict[str, dict[str, Any]] = {}
         self.status = 200
 
     async def begin(self) -> None:
@@ -42,7 +44,9 @@ class Sent:
     async def _take(self, route: Route, request: Request) -> None:
         name = request.url.split("?")[0].rsplit("/", 1)[1]
         self.commands.append((time.monotonic(), name, request.post_data_json or {}))
-        await route.fulfill(status=self.status, content_type="application/json", body=json.dumps(self.answer))
+        await route.fulfill(
+            status=self.status, content_type="application/json", body=json.dumps(self.answers.get(name, self.answer))
+        )
 
     async def _list(self, route: Route) -> None:
         """Lists none, as where the actor is away for a moment: the page then offers all."""
@@ -214,6 +218,20 @@ async def test_one_finger_orbits_and_two_fingers_pan_and_dolly(tab: Tab, running
     assert len(sent.named("orbit")) == orbits
 
 
+# Clicks the button of a region as soon as one is shown; `cleared` is what the region's caption said.
+CLEAR = """() => {
+  window.cleared = new Promise((done) => {
+    const look = () => {
+      const button = document.querySelector("#render .region:not(.draft) .clear");
+      if (!button?.checkVisibility()) return requestAnimationFrame(look);
+      done(button.closest(".region").querySelector(".caption").innerText);
+      button.click();
+    };
+    look();
+  });
+}"""
+
+
 async def test_a_region_is_dragged_in_whole_pixels_shown_and_cleared(
     tab: Tab, running_callboard: RunningCallboard
 ) -> None:
@@ -226,22 +244,23 @@ async def test_a_region_is_dragged_in_whole_pixels_shown_and_cleared(
       return [left, top, width / canvas.width];
     }"""
     left, top, scale = await tab.page.evaluate(place)
-    sent.answer = {"region": {"left": 100, "top": 120, "right": 300, "bottom": 220, "feather": 0}}
+    sent.answers["set_region"] = {"region": {"left": 100, "top": 120, "right": 300, "bottom": 220, "feather": 0}}
+    sent.answers["clear_region"] = {"region": None}
+    # At once: the Octane itself knows of no region, and says so before long.
+    await tab.page.evaluate(CLEAR)
 
     await tab.page.mouse.move(x, y)
     await tab.page.mouse.down()
     await tab.page.mouse.move(x + 120, y + 90, steps=6)
     dashed = await tab.page.is_visible("#render .region.draft")
     await tab.page.mouse.up()
-    await tab.page.wait_for_selector("#render .region:not(.draft)")
+    caption = await tab.page.evaluate("cleared")
 
     (region,) = sent.named("set_region")
     assert all(isinstance(edge, int) for edge in region.values()) and dashed
     assert region["left"] == pytest.approx((x - left) / scale, abs=2)
     assert region["bottom"] == pytest.approx((y + 90 - top) / scale, abs=2)
-    assert await tab.page.inner_text("#render .region:not(.draft) .caption") == "200 × 100 at 100, 120"
-    sent.answer = {"region": None}
-    await tab.page.click("#render .region .clear")
+    assert caption == "200 × 100 at 100, 120"
     await tab.page.wait_for_selector("#render .region:not(.draft)", state="hidden")
     assert sent.named("clear_region") == [{}]
 
@@ -320,7 +339,7 @@ def device(running_callboard: RunningCallboard, entity: str) -> Iterator[str]:
 
 
 async def tell(url: str, device: str, kind: str, data: dict[str, Any]) -> None:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
         body = {"subject": f"octane.{device}.{kind}", "type": kind, "data": data}
         (await http.post("/events", json=body)).raise_for_status()
 

@@ -239,7 +239,7 @@ async def test_every_reader_s_record_equals_the_stream_s_whatever_dies(tmp_path:
                 count = await publishing
                 for reader in readers:
                     reader.slow = False  # to catch up, now that nothing dies any more
-                stream = await _oracle(broker)
+                stream = await eventually(lambda: _oracle(broker))
                 assert sorted(stream) == list(range(count)), "the publisher's own events"
                 for reader, task in zip(readers, reading, strict=True):
                     with contextlib.suppress(AssertionError):

@@ -8,10 +8,9 @@ import contextlib
 import pytest
 
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
 from tests.containers.audience import audience
 from tests.containers.engine import Edge, Product, Server, networks
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -44,7 +43,7 @@ async def test_clients_lose_nothing_whatever_happens_to_nats_and_the_edges(callb
                 faults += 1
                 await held.goes_on()
             await eventually(lambda: agent.exec(["callboard", "health"]).exit_code == 0)
-            async with Broker(BrokerSettings(f"nats://{nats.address(4222)}"), "test") as broker:
+            async with Broker(unhurried(f"nats://{nats.address(4222)}"), "test") as broker:
                 figures = await held.compare(broker)
 
     print(f"\ncontainers: {faults} faults, {figures}")

@@ -103,7 +103,7 @@ async def run_job(tree: RunningCallboard, job: str) -> list[dict[str, Any]]:
 
 async def watch(tree: RunningCallboard, job: str, tab: Tab | None = None) -> None:
     async with (
-        httpx.AsyncClient(base_url=tree.url, trust_env=False) as http,
+        httpx.AsyncClient(base_url=tree.url, trust_env=False, timeout=PATIENCE) as http,
         Receiver().serving() as receiver,
     ):
 

@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from actors.agent.actor import Agent
+from actors.agent.actor import Agent, AgentSettings
 from actors.alerts.actor import Alerts, AlertsSettings
 from actors.system.supervisor import run_actor
+from edge.webhooks.client.exchange import Exchange
 from edge.webhooks.service import WebhookSettings
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.e2e.data.answers import read_answers
 from tests.e2e.data.make import FAILING, RULES, STORE
 from tests.e2e.data.receiver import ENDPOINTS, Receiver
 from tests.edge.conftest import EdgeFactory, RunningEdge, edge_factory
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 __all__ = ["edge_factory"]
 
@@ -59,17 +59,23 @@ async def started(tmp_path: Path, edge_factory: EdgeFactory, monkeypatch: pytest
         settings = of(*arguments)
         return replace(settings, worker=replace(settings.worker, keep=CENTURY))
 
+    def unhurried_exchange(begun: float, _deadline: float) -> Exchange:
+        return Exchange(begun, begun + 10 * PATIENCE)
+
     monkeypatch.setattr(WebhookSettings, "of", patient)
+    # However long a busy machine takes: a request that is given up would change the state of its endpoint.
+    monkeypatch.setattr("edge.webhooks.client.sender.Exchange", unhurried_exchange)
     nats = EmbeddedServer(EmbeddedSettings(tmp_path / "data", free_port()))
     await nats.start()
     stop = asyncio.Event()
     try:
         async with (
-            Broker(BrokerSettings(nats.url), "test", FOR_EVER) as broker,
+            Broker(unhurried(nats.url), "test", FOR_EVER) as broker,
             Receiver(**dict.fromkeys(ENDPOINTS, 0)).serving() as receiver,
             asyncio.TaskGroup() as group,
         ):
-            group.create_task(run_actor(Agent, broker, stop=stop))
+            # A run of the folder that nobody goes on with is as old as the folder.
+            group.create_task(run_actor(lambda: Agent(AgentSettings(silent_after=CENTURY)), broker, stop=stop))
             group.create_task(run_actor(lambda: Alerts(AlertsSettings(str(RULES))), broker, stop=stop))
             async with edge_factory(nats.url, FOR_EVER, session_ttl=0.0) as edge:
                 yield Started(edge, receiver, json.loads((tmp_path / "answers.json").read_text()))

@@ -44,7 +44,7 @@ browser_test = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def create(url: str, body: dict[str, Any]) -> str:
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
         answer = await http.post("/callbacks/sessions", json=body)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["session_id"])
@@ -53,7 +53,7 @@ async def create(url: str, body: dict[str, Any]) -> str:
 async def tell(url: str, entity: str, *story: dict[str, Any]) -> None:
     """Publishes what an agent says; returns once it is stored."""
     body = [{"subject": f"agent.{entity}.{event['type']}", **event} for event in story or STORY]
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
         (await http.post("/events", json=body)).raise_for_status()
 
 
@@ -161,7 +161,7 @@ class TestInABrowser:
         rows = "[...document.querySelectorAll('.event')]"
         await tab.until(f"() => {rows}.length >= 5")
         # What the server says of the connection itself is shown by the component, too.
-        async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False, timeout=PATIENCE) as http:
             assert (await http.delete(f"/callbacks/sessions/{session}")).status_code == 204
         await tab.until(f"() => {rows}.length >= 6")
         seen = await tab.page.evaluate(f"{rows}.map((row) => [...row.children].map((cell) => cell.textContent))")

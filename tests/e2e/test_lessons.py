@@ -28,13 +28,12 @@ from router.codec import rfc3339
 from router.cursor import parse_time
 from router.event import Event
 from router.nats.embedded import binary, free_port
-from router.nats.settings import BrokerSettings
 from tests.browser.conftest import Tab
 from tests.e2e.conftest import listens
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import ROOT
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 MIB = 1024 * 1024
 
@@ -50,7 +49,7 @@ class LoneEdge:
 
     def subscriptions(self) -> int:
         """How many subscriptions the nats-server holds for everybody together."""
-        found: int = httpx.get(f"{self._monitor}/subsz", trust_env=False).json()["num_subscriptions"]
+        found: int = httpx.get(f"{self._monitor}/subsz", trust_env=False, timeout=PATIENCE).json()["num_subscriptions"]
         return found
 
     def cpu_seconds(self) -> float:
@@ -185,7 +184,7 @@ async def test_a_run_is_known_everywhere_by_one_name_and_stop_stops_it(
             return await status() == "cancelled"
 
         await eventually(status)
-        async with Broker(BrokerSettings(tree.nats_url), "test") as broker:
+        async with Broker(unhurried(tree.nats_url), "test") as broker:
             answer = await broker.connection.ask("cmd.agent.main.stop", json.dumps({"run": entity}).encode())
 
         assert b"stopping" in answer.payload, answer.payload
@@ -280,7 +279,7 @@ async def test_events_of_one_time_are_all_polled_with_since(
     """Lesson 7: `since` skipped events of equal time, and failed on a `Z`; the oldest of many pages were lost."""
     path = await create(http, delivery_method="polling", subjects=[f"job.{entity}.output"])
     moment = time.time_ns()
-    async with Broker(BrokerSettings(running_callboard.nats_url), "test") as broker:
+    async with Broker(unhurried(running_callboard.nats_url), "test") as broker:
         for n in range(5):
             await broker.publish(Event.new(f"job.{entity}.output", {"n": n}, time_ns=moment))
 

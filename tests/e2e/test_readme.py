@@ -163,7 +163,7 @@ def _whole(event: dict[str, Any]) -> dict[str, Any]:
 
 async def state_of(tree: RunningCallboard, run: str) -> dict[str, Any]:
     """The latest state of a run that is over."""
-    async with httpx.AsyncClient(base_url=tree.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=tree.url, trust_env=False, timeout=PATIENCE) as http:
 
         async def over() -> dict[str, Any] | None:
             answer = await http.get(f"/runs/{run}")
@@ -199,7 +199,7 @@ async def test_the_webhook_s_receiver_is_told_and_the_secret_is_shown_once(runni
         assert json.loads(receiver.posts[0].body)["event_type"] in ("progress", "completion")
         assert {"webhook-id", "webhook-timestamp", "webhook-signature"} <= receiver.posts[0].headers.keys()
         assert session["webhook_secret"].startswith("whsec_")
-        async with httpx.AsyncClient(base_url=tree.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=tree.url, trust_env=False, timeout=PATIENCE) as http:
             again = await http.get(f"/callbacks/sessions/{session['session_id']}")
         assert session["webhook_secret"] not in again.text
 
@@ -220,7 +220,10 @@ async def test_the_python_sample_is_seen_to_run_and_to_end(running_callboard: Ru
         check=False,
     )
 
-    assert (done.returncode, done.stderr) == (0, "")
+    # Of a NATS that answers late, as on a busy machine, the SDK tells, and what it keeps it sends again.
+    late = r"events of run run-42 (that are not stored yet wait on disk|cannot be stored|are stored again)"
+    said = [line for line in done.stderr.splitlines() if not re.match(late, line)]
+    assert (done.returncode, said) == (0, [])
     state = await state_of(running_callboard, "run-42")
     assert (state["status"], state["progress"]) == ("completed", 1.0)
 
@@ -230,7 +233,7 @@ async def test_the_shell_sample_runs_a_job_over_http(running_callboard: RunningC
     sample = next(each for each in blocks("sh", "A run over HTTP") if "workflow_start" in each)
     run = f"curl-{secrets.token_hex(4)}"
     text = pasted(sample, running_callboard).replace("curl-7", run)
-    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False, timeout=PATIENCE) as http:
         if stopped:
             # The request is there before the first heartbeat, which is answered with it.
             for path, body in (("/events", {"subject": f"job.{run}.workflow_start"}), (f"/runs/{run}/lease", {}),
@@ -252,7 +255,7 @@ async def test_the_alerts_commands_make_a_rule_list_what_it_raises_and_snooze_it
     tree = running_callboard
     (sample,) = [each for each in blocks("bash", "Alerts") if "/rules -d" in each]
     make, listed, snooze = re.split(r"\n(?=curl)", pasted(sample, tree))
-    async with httpx.AsyncClient(base_url=tree.url, trust_env=False) as http, terminal(tree) as shell:
+    async with httpx.AsyncClient(base_url=tree.url, trust_env=False, timeout=PATIENCE) as http, terminal(tree) as shell:
         assert '"name":"hot"' in (await shell.run(make)).replace('": "', '":"')
         await eventually(lambda: _in_force(http))
         hot = {"subject": "metric.readme.temperature", "data": {"celsius": 91}}
@@ -274,7 +277,7 @@ async def _raised(http: httpx.AsyncClient) -> bool:
 
 
 async def _is(tree: RunningCallboard, run: str, status: str) -> bool:
-    async with httpx.AsyncClient(base_url=tree.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=tree.url, trust_env=False, timeout=PATIENCE) as http:
         answer = await http.get(f"/runs/{run}")
     return answer.status_code == 200 and answer.json()["status"] == status
 
@@ -295,7 +298,7 @@ async def test_the_browser_sample_logs_events_and_keeps_its_cursor(
     await eventually(lambda: received and '"ready"' in str(received[0]))
     event = {"subject": "agent.run-42.thinking", "data": {"thought": "as the sample shows"}}
 
-    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False, timeout=PATIENCE) as http:
         published = (await http.post("/events", json=[event])).json()["events"]
 
     await eventually(lambda: any("thinking" in line for line in logged))
@@ -314,7 +317,7 @@ async def test_the_sample_of_the_client_is_imported_and_reads(tab: Tab, running_
     await tab.page.add_script_tag(content=pasted(sample, running_callboard), type="module")
     await eventually(lambda: any(line.startswith("live ") for line in logged))
     event = {"subject": "agent.run-42.progress", "data": {"progress": 0.5, "message": "as imported"}}
-    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False, timeout=PATIENCE) as http:
         (await http.post("/events", json=event)).raise_for_status()
 
     await eventually(lambda: any("as imported" in line for line in logged))

@@ -55,8 +55,8 @@ async def test_a_producer_that_sends_no_heartbeat_is_missed_and_one_that_comes_b
     http: httpx.AsyncClient, entity: str
 ) -> None:
     await say(http, f"job.{entity}.workflow_start", {"name": "frozen"})
-    await beat(http, entity, ttl=2)
     await say(http, f"job.{entity}.progress", {"progress": 0.4})
+    await beat(http, entity, ttl=2)
 
     await eventually(lambda: ends(http, entity))
     back = await beat(http, entity, ttl=60)

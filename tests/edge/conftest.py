@@ -22,7 +22,7 @@ from edge.webhooks.client.ssrf import GuardSettings
 from router.broker import Broker
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 # The client's own deadlines are no part of what a test says about the server.
 UNHURRIED = {"open_timeout": PATIENCE, "ping_timeout": PATIENCE}
@@ -166,11 +166,14 @@ EdgeFactory = Callable[..., contextlib.AbstractAsyncContextManager[RunningEdge]]
 
 @pytest.fixture
 def edge_factory(nats_server: str) -> EdgeFactory:
-    """Starts an edge with settings of the test's own: `async with edge_factory(session=SessionSettings(...)) as edge`."""
+    """Starts an edge with settings of the test's own: `async with edge_factory(session=SessionSettings(...)) as edge`.
+
+    `nats` is where NATS is; BrokerSettings where a test is about what is not answered in time.
+    """
 
     @contextlib.asynccontextmanager
     async def start(
-        nats: str | None = None, topology: TopologySettings | None = None, **settings: Any
+        nats: str | BrokerSettings | None = None, topology: TopologySettings | None = None, **settings: Any
     ) -> AsyncIterator[RunningEdge]:
         listener = bind("127.0.0.1", 0)
         port = listener.getsockname()[1]
@@ -182,7 +185,7 @@ def edge_factory(nats_server: str) -> EdgeFactory:
                 serve(
                     application(
                         chosen,
-                        BrokerSettings(nats or nats_server),
+                        nats if isinstance(nats, BrokerSettings) else unhurried(nats or nats_server),
                         topology or TopologySettings(),
                         guard=GuardSettings(allow_loopback=True, allow_http=True),
                     ),
@@ -227,5 +230,5 @@ async def either(edge_factory: EdgeFactory, request: pytest.FixtureRequest) -> A
 @pytest.fixture
 async def store(nats_server: str) -> AsyncIterator[Broker]:
     """A broker beside the edge, as a producer or an oracle."""
-    async with Broker(BrokerSettings(nats_server), f"test-{secrets.token_hex(3)}") as broker:
+    async with Broker(unhurried(nats_server), f"test-{secrets.token_hex(3)}") as broker:
         yield broker

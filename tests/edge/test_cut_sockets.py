@@ -249,6 +249,7 @@ async def test_the_browser_s_own_event_source_ends_with_the_stream_s_events(
         await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS) as browser,
     ):
         page = await browser.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
         await page.goto(f"{edge.url}/livez")
         await page.evaluate(
             """([url, count]) => {

@@ -82,7 +82,7 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
 async def test_a_publisher_is_told_that_the_edge_may_not_publish_and_the_edge_recovers(
     rights: Rights, edge_factory: EdgeFactory, entity: str
 ) -> None:
-    async with edge_factory(nats=rights.url) as edge:
+    async with edge_factory(nats=BrokerSettings(rights.url)) as edge:
         event = {"subject": f"job.{entity}.output", "data": {"n": 1}}
         assert (await edge.http.post("/events", json=event)).status_code == 201
         rights.deny("ev.>")
@@ -110,7 +110,7 @@ async def test_a_publisher_is_told_that_the_edge_may_not_publish_and_the_edge_re
 async def test_one_refused_subject_leaves_the_edge_ready_for_the_others(
     rights: Rights, edge_factory: EdgeFactory, entity: str
 ) -> None:
-    async with edge_factory(nats=rights.url) as edge:
+    async with edge_factory(nats=BrokerSettings(rights.url)) as edge:
         await edge.publish({"subject": f"job.{entity}.output", "data": {}})
         rights.deny("ev.camera.>")
 
@@ -127,7 +127,7 @@ async def test_one_refused_subject_leaves_the_edge_ready_for_the_others(
 async def test_an_idle_edge_notices_that_a_right_is_gone(
     rights: Rights, edge_factory: EdgeFactory, entity: str
 ) -> None:
-    async with edge_factory(nats=rights.url) as edge:
+    async with edge_factory(nats=BrokerSettings(rights.url)) as edge:
         await edge.publish({"subject": f"job.{entity}.output", "data": {}})
         rights.deny("ev.>")
         await becomes(edge, "forbidden")
@@ -137,7 +137,7 @@ async def test_an_idle_edge_notices_that_a_right_is_gone(
 async def test_the_buckets_of_sessions_and_tickets_answer_at_once(
     rights: Rights, edge_factory: EdgeFactory, entity: str, bucket: str
 ) -> None:
-    async with edge_factory(nats=rights.url) as edge:
+    async with edge_factory(nats=BrokerSettings(rights.url)) as edge:
         session = await edge.session(subjects=[f"job.{entity}.>"])
         rights.deny(f"$KV.{bucket}.>")
         if bucket == "SESSIONS":
@@ -164,7 +164,7 @@ INTERNAL = {"hook": "HOOKS", "retry": "RETRIES", "dead": "DEADLETTERS", "attempt
 async def test_what_callboard_writes_for_itself_is_found_forbidden_before_it_is_needed(
     rights: Rights, edge_factory: EdgeFactory, subject: str
 ) -> None:
-    async with edge_factory(nats=rights.url) as edge:
+    async with edge_factory(nats=BrokerSettings(rights.url)) as edge:
         rights.deny(f"{subject}.>")
         await becomes(edge, "forbidden")
 
@@ -180,7 +180,7 @@ async def test_what_callboard_writes_for_itself_is_found_forbidden_before_it_is_
 async def test_webhook_jobs_that_may_not_be_written_are_named_and_delivered_once_they_may(
     rights: Rights, edge_factory: EdgeFactory, entity: str
 ) -> None:
-    async with Receiver().serving() as receiver, edge_factory(nats=rights.url) as edge:
+    async with Receiver().serving() as receiver, edge_factory(nats=BrokerSettings(rights.url)) as edge:
         hook = {"delivery_method": "webhook", "webhook_url": receiver.url}
         session = await edge.session(subjects=[f"job.{entity}.>"], **hook)
         # No other subject of the stream: only the job itself shows it.

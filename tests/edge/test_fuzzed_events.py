@@ -20,13 +20,12 @@ from actors.system.supervisor import run_actor
 from router.broker import Broker
 from router.codec import decode
 from router.errors import BadEvent, Refused
-from router.nats.settings import BrokerSettings
 from router.record import Record
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.fuzz import mutated_events, odd_fields, packed
 from tests.letters import letters_under
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 COUNT = 150
 RULES = """
@@ -66,7 +65,7 @@ def drawn(strategy: st.SearchStrategy[Any]) -> list[Any]:
 async def acting(url: str, make: Callable[[], Actor]) -> AsyncIterator[asyncio.Task[None]]:
     """Runs an actor; the task ends by itself only where the actor gives up."""
     stop = asyncio.Event()
-    async with Broker(BrokerSettings(url), "actor") as broker:
+    async with Broker(unhurried(url), "actor") as broker:
         running = asyncio.ensure_future(run_actor(make, broker, stop=stop))
         try:
             yield running
@@ -133,7 +132,7 @@ async def test_whatever_is_published_everything_lives_and_each_record_is_deliver
     rules.write_text(RULES)
     async with (
         Receiver().serving() as receiver,
-        Broker(BrokerSettings(own_nats), "another client") as broker,
+        Broker(unhurried(own_nats), "another client") as broker,
         edge_factory(own_nats) as edge,
         acting(own_nats, lambda: Alerts(AlertsSettings(rules_file=str(rules)))) as alerts,
         acting(own_nats, Agent) as agent,

@@ -26,10 +26,9 @@ from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
 from router.nats.embedded import free_port
-from router.nats.settings import BrokerSettings
 from tests import parts
-from tests.edge.conftest import keep_picture
-from tests.waiting import PATIENCE, eventually
+from tests.edge.conftest import UNHURRIED, keep_picture
+from tests.waiting import PATIENCE, eventually, unhurried
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
@@ -87,7 +86,7 @@ class Replica:
     async def _ready(self) -> bool:
         assert self._process is not None and self._process.returncode is None, "the edge ended"
         with contextlib.suppress(httpx.TransportError):
-            async with httpx.AsyncClient(trust_env=False, verify=False) as http:
+            async with httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE) as http:
                 return (await http.get(f"http://127.0.0.1:{self.port}/readyz")).status_code == 200
         return False
 
@@ -230,7 +229,7 @@ async def test_a_websocket_reads_and_is_answered(nginx: Nginx, entity: str) -> N
     async with nginx.http() as http:
         made = await session(http, entity)
         address = f"{nginx.url.replace('http', 'ws', 1)}/callbacks/sessions/{made['session_id']}/ws"
-        async with websockets.connect(address, proxy=None, origin=websockets.Origin(nginx.url)) as socket:
+        async with websockets.connect(address, proxy=None, origin=websockets.Origin(nginx.url), **UNHURRIED) as socket:
             ready = json.loads(await socket.recv())
             (cursor,) = await publish(http, entity, 1)
             said = [json.loads(await socket.recv())]
@@ -265,7 +264,7 @@ async def _is(http: httpx.AsyncClient, path: str, transport: str, readers: int) 
 async def test_pictures_come_through_at_once(nginx: Nginx, nats_server: str, entity: str) -> None:
     jpeg = b"\xff\xd8" + b"x" * 2000 + b"\xff\xd9"
     header = {"seq": 1, "time": 1.5, "width": 4, "height": 3, "format": "jpeg", "source": "test", "simulated": True}
-    async with Broker(BrokerSettings(nats_server), "test-nginx") as broker, nginx.http() as http:
+    async with Broker(unhurried(nats_server), "test-nginx") as broker, nginx.http() as http:
         await broker.publish(Event.new(f"camera.{entity}.state", {"status": "streaming", "simulated": True}))
         await keep_picture(broker, frame_subject("camera", entity), pack(header, jpeg))
         body = b""

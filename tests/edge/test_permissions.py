@@ -133,7 +133,7 @@ async def test_readers_get_what_was_stored_while_the_right_was_away_and_readines
     rights: Rights, entity: str, edge_factory: EdgeFactory
 ) -> None:
     async with (
-        edge_factory(nats=rights.url) as edge,
+        edge_factory(nats=BrokerSettings(rights.url)) as edge,
         Broker(BrokerSettings(rights.plain_url), "producer") as producer,
     ):
         session = await edge.session(subjects=[f"job.{entity}.>"])

@@ -16,11 +16,10 @@ from router import codec
 from router.broker import Broker
 from router.deadletter import DeadLetter
 from router.deadletters import DeadLetters
-from router.nats.settings import BrokerSettings
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.letters import letters_under
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 # Just above the year 9999: the "never" of .NET and the maximum of protobuf's Timestamp.
 NEVER = msgpack.Timestamp(253_402_300_799, 999_999_900)
@@ -35,7 +34,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Broker]:
-    async with Broker(BrokerSettings(url), "another client") as broker:
+    async with Broker(unhurried(url), "another client") as broker:
         yield broker
 
 

@@ -54,7 +54,7 @@ async def test_edges_are_ready_and_start_while_one_server_of_three_is_away(
     try:
         async with (
             Broker(BrokerSettings(cluster.url), "test", topology) as broker,
-            edge_factory(nats=cluster.url, topology=topology) as edge,
+            edge_factory(nats=BrokerSettings(cluster.url), topology=topology) as edge,
         ):
             # The one that has the only copy of the pictures.
             await (await cluster.leader(broker.connection, FRAMES)).kill()
@@ -70,7 +70,7 @@ async def test_edges_are_ready_and_start_while_one_server_of_three_is_away(
                 return (await readiness(edge))["status"] == "ok"
 
             await eventually(ready)
-            async with edge_factory(nats=cluster.url, topology=topology) as late:
+            async with edge_factory(nats=BrokerSettings(cluster.url), topology=topology) as late:
                 assert (await late.http.post("/events", json=event)).status_code == 201
             done = await asyncio.to_thread(callboard, "doctor", "--json", NATS_URL=cluster.url, REPLICAS="3")
             (leaders,) = [each for each in json.loads(done.stdout)["findings"] if each["check"] == "leaders"]
@@ -104,7 +104,7 @@ async def test_without_a_quorum_publishes_are_refused_by_name_and_all_goes_on_on
     try:
         async with (
             Receiver().serving() as receiver,
-            edge_factory(nats=cluster.url, topology=TopologySettings(replicas=3)) as edge,
+            edge_factory(nats=BrokerSettings(cluster.url), topology=TopologySettings(replicas=3)) as edge,
         ):
 
             async def publish() -> str:

@@ -17,12 +17,11 @@ from router.codec import encode
 from router.deadletter import DeadLetter
 from router.event import Event
 from router.limits import HEADROOM
-from router.nats.settings import BrokerSettings
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.letters import letters_under
 from tests.servers import Server, serving_small
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 MIB = 1024 * 1024
 LARGEST = MIB - HEADROOM
@@ -45,7 +44,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Broker]:
-    async with Broker(BrokerSettings(url), "another client") as broker:
+    async with Broker(unhurried(url), "another client") as broker:
         yield broker
 
 

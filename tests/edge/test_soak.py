@@ -22,11 +22,10 @@ from edge.webhooks.fanout import cleanup
 from router.broker import Broker
 from router.nats import bucket as bucket_module
 from router.nats.bucket import Bucket
-from router.nats.settings import BrokerSettings
 from router.topology import SESSIONS, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 pytestmark = pytest.mark.slow
 
@@ -151,7 +150,7 @@ async def test_sessions_that_come_and_go_leave_nothing(
     monkeypatch.setattr(endpoint_store, "TOMBSTONE_SECONDS", 1.0)
     monkeypatch.setattr(cleanup, "_TOMBSTONE_SECONDS", 1.0)
     folder = tmp_path / "own-nats"
-    async with Broker(BrokerSettings(own_nats), "soak") as store:
+    async with Broker(unhurried(own_nats), "soak") as store:
         async with edge_factory(nats=own_nats) as edge, aiohttp.ClientSession(edge.url) as client:
             # The server marks the keys that ran out for as long as this.
             for stream in streams(TopologySettings()):

@@ -12,11 +12,10 @@ import pytest
 
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.disks import small_disk
 from tests.edge.conftest import EdgeFactory, RunningEdge
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 LARGE = {"text": "x" * 3000}
 
@@ -24,7 +23,7 @@ LARGE = {"text": "x" * 3000}
 @pytest.fixture
 async def operator(own_nats: str) -> AsyncIterator[Broker]:
     """Somebody who changes the store past the edge."""
-    async with Broker(BrokerSettings(own_nats), "operator") as broker:
+    async with Broker(unhurried(own_nats), "operator") as broker:
         yield broker
 
 

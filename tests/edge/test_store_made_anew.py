@@ -10,11 +10,10 @@ import pytest
 
 from router.broker import Broker
 from router.nats.bucket import Bucket
-from router.nats.settings import BrokerSettings
 from router.topology import LEASES, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 NAMES = [stream.name for stream in streams(TopologySettings())]
 PATIENCE = 60.0
@@ -23,7 +22,7 @@ PATIENCE = 60.0
 @pytest.fixture
 async def operator(own_nats: str) -> AsyncIterator[Broker]:
     """Somebody who changes the store past the edge."""
-    async with Broker(BrokerSettings(own_nats), "operator") as broker:
+    async with Broker(unhurried(own_nats), "operator") as broker:
         yield broker
 
 

@@ -18,6 +18,7 @@ import yaml
 
 from router.nats.embedded import free_port
 from tests import parts
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "ops" / "prometheus" / "rules" / "callboard.yml"
@@ -48,7 +49,7 @@ class Server:
         """Asks its API; what it says under `data`, or AssertionError with its fault."""
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as fault:
             raise AssertionError(f"{query}: {fault.read().decode()}") from None
@@ -101,7 +102,7 @@ def prometheus(
         ) as process,
     ):
         try:
-            server, deadline = Server(port, log), time.monotonic() + 20
+            server, deadline = Server(port, log), time.monotonic() + PATIENCE
             while not _answers(server):
                 assert process.poll() is None and time.monotonic() < deadline, log.read_text()
                 time.sleep(0.05)

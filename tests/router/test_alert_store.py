@@ -17,7 +17,7 @@ from router.clock import wall
 from router.nats.bucket import Bucket
 from router.topology import ALERTS, TopologySettings
 from tests.router.firings import found
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 S = 1_000_000_000
 
@@ -99,12 +99,9 @@ async def _publish_left(store: AlertStore) -> bool:
 
 
 async def test_where_a_repeat_would_not_be_dropped_any_more_the_stream_is_asked(nats_server: str, entity: str) -> None:
-    from router.nats.settings import BrokerSettings
 
     # A window of no length stands for one that is over.
-    async with Broker(
-        BrokerSettings(nats_server), "test", TopologySettings(apply_streams=False, dedup_window=0)
-    ) as broker:
+    async with Broker(unhurried(nats_server), "test", TopologySettings(apply_streams=False, dedup_window=0)) as broker:
         users = (f"alice-{entity}", f"bob-{entity}")
         record = fires(entity, audience=users)(None)
         for event in alerts.events(record.outbox[0])[:1]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,14 @@ from router import provisioning
 from router.broker import Broker
 from router.errors import Conflict, EmbeddedError, NoResponders, Refused, Timeout, Unreachable, Unsuitable
 from router.event import Event
+from router.layout import ORIGINAL
 from router.live_copy import listen
 from router.nats.connection import Connection
 from router.nats.counters import REFUSED, figures
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
 from router.record import Record
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 async def test_a_published_event_is_acknowledged_with_its_sequence_and_can_be_read(broker: Broker, entity: str) -> None:
@@ -148,7 +150,7 @@ async def test_a_server_too_old_or_without_jetstream_is_refused() -> None:
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        connection = Connection(BrokerSettings(url=f"nats://127.0.0.1:{port}", connect_timeout=2), "t")
+        connection = Connection(BrokerSettings(url=f"nats://127.0.0.1:{port}", connect_timeout=PATIENCE), "t")
         try:
             with pytest.raises(Unsuitable) as fault:
                 await connection.open()
@@ -224,3 +226,30 @@ async def test_an_event_that_names_another_last_sequence_than_its_subject_has_is
 
 def _expecting(sequence: int) -> dict[str, str]:
     return {"Nats-Expected-Last-Subject-Sequence": str(sequence)}
+
+
+@pytest.mark.parametrize(
+    ("copies", "is_led"),
+    [
+        ([], True),
+        ([{"active": 900_000_000}, {"active": 7_200_000_000}], True),
+        ([{"active": 5_100_000_000}, {"active": 5_200_000_000}], False),
+        ([{"active": 900_000_000, "offline": True}, {"active": 9_000_000_000}], False),
+        ([{"active": 0}, {"active": 0}], False),
+        ([{"active": 0}, {"active": 200_000_000}], True),
+        ([{"active": 100}, {"active": 6_000_000_000}, {"active": 6_000_000_000}, {"active": 100}], True),
+    ],
+)
+async def test_a_leader_that_has_not_heard_of_most_copies_for_an_election_s_time_may_have_been_replaced(
+    broker: Broker, copies: list[dict[str, Any]], is_led: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = broker.shard(ORIGINAL)._stream
+    info = await stream.info()
+    info["cluster"] = {"leader": "n1", "replicas": copies} if copies else None
+
+    async def told() -> dict[str, Any]:
+        return info
+
+    monkeypatch.setattr(stream, "info", told)
+
+    assert (await broker.state()).is_led is is_led

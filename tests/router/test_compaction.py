@@ -7,15 +7,15 @@ import asyncio
 from router.broker import Broker
 from router.compaction import compact
 from router.nats.bucket import Bucket
-from router.nats.settings import BrokerSettings
 from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, RUNS, SESSIONS
 from tests.router.buckets import leave_old_marker
+from tests.waiting import unhurried
 
 BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS, RUNS)
 
 
 async def test_compaction_removes_old_markers_and_orphans_and_nothing_else(own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "test") as broker:
+    async with Broker(unhurried(own_nats), "test") as broker:
         bucket = Bucket(broker.connection, SESSIONS)
         await bucket.put("live", b"1")
         await bucket.put("seen.live", b"1")

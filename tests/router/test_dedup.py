@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.broker import Broker
-from router.dedup import dedup_id, of_event
+from router.dedup import dedup_id, dedup_ids, of_event
 from router.event import Event
 
 parts = st.lists(st.one_of(st.none(), st.integers(), st.text(max_size=20)), min_size=1, max_size=4)
@@ -17,6 +17,13 @@ def test_a_name_is_the_same_exactly_for_the_same_parts(
     one: list[str | int | None], other: list[str | int | None]
 ) -> None:
     assert (dedup_id(*one) == dedup_id(*other)) == (one == other)
+
+
+@given(parts, st.lists(st.tuples(st.sampled_from(["job.1.a", "job.1.b"]), st.text(max_size=20))))
+def test_names_that_are_made_together_are_those_made_one_by_one(
+    scope: list[str | int | None], names: list[tuple[str, str]]
+) -> None:
+    assert dedup_ids(scope, names) == [dedup_id(*scope, subject, id) for subject, id in names]
 
 
 async def test_events_of_two_sources_or_subjects_with_one_id_are_both_stored(broker: Broker, entity: str) -> None:

@@ -1,5 +1,6 @@
 """Events and their two encodings."""
 
+import os
 import uuid
 from datetime import UTC, datetime
 
@@ -35,6 +36,25 @@ def test_ids_are_uuid_7_and_strictly_increasing() -> None:
 
     assert ids == sorted(set(ids))
     assert {uuid.UUID(each).version for each in ids} == {7}
+    assert {uuid.UUID(each).variant for each in ids} == {uuid.RFC_4122}
+    # The last 62 bits are random, and none come again.
+    assert len({each[19:] for each in ids}) == 5000
+
+
+def test_a_forked_process_makes_ids_of_its_own() -> None:
+    new_id()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, " ".join(new_id()[19:] for _ in range(20)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reading, 4096).decode().split()
+    os.close(reading)
+    os.close(writing)
+
+    assert len(theirs) == 20
+    assert set(theirs).isdisjoint(new_id()[19:] for _ in range(20))
 
 
 @given(DATA, st.booleans(), st.none() | st.text(max_size=20))

@@ -10,9 +10,9 @@ import pytest
 from router.broker import Broker
 from router.errors import TooLarge
 from router.last_pictures import MAX_BYTES, KeptPicture, LastPictures, PictureKey, is_signed, link_to
-from router.nats.settings import BrokerSettings
 from router.topology import PICTURES, TopologySettings, streams
 from tests.servers import serving_small
+from tests.waiting import unhurried
 
 # Bytes of a message on the server below, so that small pictures have several parts.
 SMALL = 65_536
@@ -27,7 +27,7 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def broker(small_server: str) -> AsyncIterator[Broker]:
-    async with Broker(BrokerSettings(small_server), "test") as opened:
+    async with Broker(unhurried(small_server), "test") as opened:
         yield opened
 
 

@@ -12,18 +12,18 @@ from router.broker import Broker
 from router.errors import Unsuitable
 from router.nats.bucket import Bucket
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
 from router.provisioning import apply, diff
 from router.store_health import StoreHealth
 from router.topology import ALERTS, RULES, SESSIONS, TopologySettings, streams
 from tests.router.buckets import stored_headers
+from tests.waiting import unhurried
 
 
 async def test_streams_are_made_as_declared_and_a_difference_is_mended(tmp_path: Path) -> None:
     server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port()))
     await server.start()
     try:
-        async with Broker(BrokerSettings(server.url), "t") as broker:
+        async with Broker(unhurried(server.url), "t") as broker:
             assert await provisioning.diff(broker.connection, TopologySettings()) == []
             wanted = TopologySettings(events_max_bytes=5_000_000)
             found = await provisioning.diff(broker.connection, wanted)
@@ -39,7 +39,7 @@ async def test_storage_that_is_too_small_is_told_with_the_setting_that_helps(tmp
     await server.start()
     try:
         with pytest.raises(Unsuitable, match=r"lower CALLBOARD_[A-Z]+_MAX_BYTES, or give JetStream more storage"):
-            async with Broker(BrokerSettings(server.url), "t"):
+            async with Broker(unhurried(server.url), "t"):
                 pass
     finally:
         await server.stop()
@@ -52,7 +52,7 @@ async def test_a_server_without_storage_for_recordings_has_all_other_streams(
     server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port(), max_file="4GB"))
     await server.start()
     try:
-        async with Broker(BrokerSettings(server.url), "t") as broker:
+        async with Broker(unhurried(server.url), "t") as broker:
             found = await diff(broker.connection, TopologySettings())
             assert [(each.stream, each.field) for each in found] == [("RECORDINGS", "*")]
             assert await provisioning.missing(broker.connection, TopologySettings()) == []
@@ -62,14 +62,14 @@ async def test_a_server_without_storage_for_recordings_has_all_other_streams(
             await health.look()
             assert health.troubles == {}
         fewer = TopologySettings(recordings_max_bytes=100_000_000)
-        async with Broker(BrokerSettings(server.url), "t", fewer) as broker:
+        async with Broker(unhurried(server.url), "t", fewer) as broker:
             assert await diff(broker.connection, fewer) == []
     finally:
         await server.stop()
 
 
 async def test_buckets_of_an_earlier_version_get_the_new_configuration(own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "test") as broker:
+    async with Broker(unhurried(own_nats), "test") as broker:
         for name in (SESSIONS, RULES, ALERTS):
             stream = next(each for each in streams(TopologySettings()) if each.name == f"KV_{name}")
             config: dict[str, Any] = {**stream.desired, "allow_msg_ttl": False}

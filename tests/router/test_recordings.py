@@ -12,11 +12,11 @@ from router.broker import Broker
 from router.errors import Refused
 from router.event import Event
 from router.nats.refusals import is_full
-from router.nats.settings import BrokerSettings
 from router.recording_entry import FINISHED, STILLS, RecordedPiece, Recording, new_recording_id
 from router.recordings import Content, Recordings
 from router.topology import MIB, TopologySettings
 from tests.servers import serving_small
+from tests.waiting import unhurried
 
 NOW = 1_800_000_000_000.0
 
@@ -180,7 +180,7 @@ async def test_the_last_piece_is_known_while_the_file_is_being_closed(recordings
 async def small(tmp_path: Path) -> AsyncIterator[Broker]:
     with serving_small(tmp_path, 256 * 1024) as server:
         settings = TopologySettings(recordings_max_bytes=2 * MIB)
-        async with Broker(BrokerSettings(server.url), "test", settings) as opened:
+        async with Broker(unhurried(server.url), "test", settings) as opened:
             yield opened
 
 

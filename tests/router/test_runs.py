@@ -24,7 +24,7 @@ from router.run_entry import MAX_EARLIER
 from router.runs import RunEnd, RunEntry, RunLedger
 from router.topology import RUNS, TopologySettings
 from tests.router.resharding import all_stored, broker_of, ids, reshard
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 
 class Crash(Exception):
@@ -373,7 +373,7 @@ STEPS = st.one_of(
 def test_however_lives_begin_end_crash_and_retry_each_has_one_end_in_the_stream(
     nats_server: str, steps: list[tuple[tuple[str, str], bool]]
 ) -> None:
-    asyncio.run(_scenario(BrokerSettings(nats_server, request_timeout=60.0), steps))
+    asyncio.run(_scenario(unhurried(nats_server), steps))
 
 
 async def _scenario(to: BrokerSettings, steps: list[tuple[tuple[str, str], bool]]) -> None:

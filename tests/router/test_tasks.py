@@ -13,10 +13,9 @@ from router.broker import Broker
 from router.cluster.role import Role, RoleSettings
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
-from router.nats.settings import BrokerSettings
 from router.tasks import run_cancellable
 from router.topology import LEASES
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 
 async def fail(fault: Exception) -> None:
@@ -125,7 +124,7 @@ async def test_a_cancellation_is_kept_that_comes_while_a_group_within_the_work_f
 
 
 async def test_a_role_that_is_cancelled_while_its_work_fails_ends(nats_server: str, tmp_path: Path):
-    async with Broker(BrokerSettings(url=nats_server), "test") as broker:
+    async with Broker(unhurried(nats_server), "test") as broker:
         role = Role(Bucket(broker.connection, LEASES), f"test.{tmp_path.name}", "me", RoleSettings())
         task: list[asyncio.Task[None]] = []
         failed = asyncio.Event()
@@ -146,7 +145,7 @@ async def test_a_role_that_is_cancelled_while_its_work_fails_ends(nats_server: s
 
 async def test_a_role_begins_again_each_time_its_work_fails_in_a_group(nats_server: str, tmp_path: Path):
     """Such a group leaves a request to cancel counted at its task (`Task.cancelling()`), which is none of anybody's."""
-    async with Broker(BrokerSettings(url=nats_server), "test") as broker:
+    async with Broker(unhurried(nats_server), "test") as broker:
         role = Role(Bucket(broker.connection, LEASES), f"test.{tmp_path.name}", "me", RoleSettings(poll=0.05))
         turns = 0
 

@@ -329,7 +329,7 @@ export class Stream {
     this.#suspect = () => {
       if (!watch.ready) return;
       doubt();
-      if (!link.ping && Date.now() - watch.heard > PROBE) end("the connection may be dead");
+      if (!link.ping && Date.now() - watch.heard > PROBE) end("the server was silent");
     };
     return setInterval(() => {
       const now = Date.now();
@@ -339,7 +339,7 @@ export class Stream {
       if (now - beat > every + PROBE && link.ping) this.#suspect();
       beat = now;
       if (!reachable(this.#way.base)) end("this device is offline");
-      else if (idle > (watch.ready ? silence() : Math.min(OPENING, silence()))) end("nothing was heard for too long");
+      else if (idle > (watch.ready ? silence() : Math.min(OPENING, silence()))) end("the server was silent");
       else if (asked && link.ping && now - asked > PROBE) end("the server does not answer");
       else if (watch.ready && !asked && idle > Math.max(silence() - PROBE, silence() / 2)) doubt();
       if (this.#choice > 0 && now - began > FALLBACK_LIFE) end("");

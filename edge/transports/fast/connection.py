@@ -141,7 +141,7 @@ class FastReader(Reader, asyncio.Protocol):
         self._transport = transport
         if self.socket is None:
             self.socket = socket_of(transport)
-        self._hub.readers.add(self)
+        self._hub.enter(self, self.encoder.dialect.tells_period)
         self._sweeper.opened()
         self._count(1)
         # 0: a transport that holds anything back says so at once. What does not fit the kernel's buffer waits as
@@ -174,7 +174,7 @@ class FastReader(Reader, asyncio.Protocol):
     def remainder(self, form: bytes, sent: int) -> None:
         """Leaves to the transport what the socket has not taken; the transport resumes this reader when it is through."""
         if self._transport is not None:
-            self._transport.write(memoryview(form)[sent:])
+            self._transport.write(memoryview(form)[sent:] if sent else form)
 
     def _empty_mailbox(self) -> None:
         while self._mailbox and not self._paused and self._transport is not None:
@@ -233,10 +233,11 @@ class FastReader(Reader, asyncio.Protocol):
             # Nothing waits and the reader is live: all that was received so far has been written or was not for it.
             if not self._mailbox:
                 self.position = self.position.joined(self._hub.position)
-        control = "heartbeat" if self.position == self.reported else "position"
-        self.reported = self.position
+        position = self.position
+        control = "heartbeat" if position == self.reported else "position"
+        self._own_reported = position
         encoder = self.encoder if self._group is None else self._group.encoder
-        self._write_heartbeat(self._sweeper.heartbeat(encoder, control, self))
+        self._write_heartbeat(self._sweeper.heartbeat(encoder, control, position, self))
 
     def heartbeat(self, control: str) -> Notice:
         """The notice of a heartbeat or a position, as of now."""
@@ -244,8 +245,21 @@ class FastReader(Reader, asyncio.Protocol):
 
     def _write_heartbeat(self, form: bytes) -> None:
         """Writes a heartbeat, and whatever a transport sends beside it."""
-        assert self._transport is not None
-        self._transport.write(form)
+        self._write_now(form)
+
+    def _write_now(self, form: bytes) -> None:
+        """Writes to the socket itself, where nothing waits: that of a write group. Else the transport does."""
+        if self._group is None or self.socket is None:
+            assert self._transport is not None
+            self._transport.write(form)
+            return
+        try:
+            sent = self.socket.send(form)
+        except OSError:
+            # Its buffer is full, or the connection is gone: the transport finds out which.
+            sent = 0
+        if sent != len(form):
+            self.remainder(form, sent)
 
     def close(self, reason: Disconnect) -> None:
         """Sends `bye` behind what was written, and ends the connection once the client has it all."""
@@ -276,7 +290,7 @@ class FastReader(Reader, asyncio.Protocol):
         task, self._task = self._task, None
         if task is not None and task is not asyncio.current_task():
             task.cancel()
-        self._hub.readers.discard(self)
+        self._hub.exit(self)
         if self._hub.leave_now(self.feed):
             self._sweeper.start(self._hub.drop(self.feed))
 
@@ -318,7 +332,7 @@ class FastReader(Reader, asyncio.Protocol):
         if place is not None:
             self.position, self.epoch = place.after, self._hub.epoch
             self._connected(None, start)
-            about = (self.encoder, self.session_id, self.position, self.epoch, start.cursor is None)
+            about = (self.encoder, self.session_id, self.position, self.epoch, start.cursor is None, self._period)
             forms.append(self._sweeper.ready(about, lambda: self.encoder.notice(self._ready(None, start))))
         self._transport.writelines([form for form in forms if form])
         if place is None:

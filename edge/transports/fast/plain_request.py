@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -24,8 +23,13 @@ _HEAD = re.compile(rb"POST /events HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:
 _OTHERS = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"traceparent", b"origin"})
 
 
-@dataclass(frozen=True, slots=True)
-class PlainRequest:
+# Heads that were read last: a client sends the same one again and again. Those with a key for one request are not kept, nor long
+# ones: half a megabyte at most.
+MAX_HEADS = 256
+MAX_KEPT_HEAD = 1024
+
+
+class PlainRequest(NamedTuple):
     """A request as it was sent: header names are in lower case."""
 
     headers: Mapping[bytes, bytes]
@@ -45,10 +49,39 @@ class PlainAnswer(NamedTuple):
     body: bytes
 
 
+class _PlainHead(NamedTuple):
+    """The head of a plain request, and how long it says that the body is."""
+
+    headers: Mapping[bytes, bytes]
+    length: int
+
+
+_heads: dict[bytes, _PlainHead] = {}
+
+
 def read_request(data: bytes, most: int = MAX_HEAD) -> PlainRequest | None:
     """Reads a whole request; None where it does not publish events, is not plain, or has a head of more than `most` bytes."""
-    found = _HEAD.match(data)
-    if found is None or found.end() > most:
+    end = data.find(b"\r\n\r\n") + 4
+    if end > most:
+        return None
+    text = data[:end]
+    head = _heads.get(text)
+    if head is None:
+        head = _read_head(text)
+        if head is None:
+            return None
+        if end <= MAX_KEPT_HEAD and b"idempotency-key" not in head.headers:
+            if len(_heads) >= MAX_HEADS:
+                _heads.clear()
+            _heads[text] = head
+    if end + head.length != len(data):
+        return None
+    return PlainRequest(head.headers, data[end:])
+
+
+def _read_head(text: bytes) -> _PlainHead | None:
+    found = _HEAD.fullmatch(text)
+    if found is None:
         return None
     lines = found[1].splitlines()
     headers: dict[bytes, bytes] = {}
@@ -58,11 +91,11 @@ def read_request(data: bytes, most: int = MAX_HEAD) -> PlainRequest | None:
     if len(headers) != len(lines) or not _OTHERS.isdisjoint(headers):
         return None
     length = headers.get(b"content-length", b"")
-    if not length.isdigit() or found.end() + int(length) != len(data):
+    if not length.isdigit():
         return None
     if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return None
-    return PlainRequest(headers, data[found.end() :])
+    return _PlainHead(headers, int(length))
 
 
 def refusal_of(problem: Problem) -> PlainAnswer:

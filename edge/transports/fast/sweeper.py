@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from edge.hub.meter import Meter
 from edge.settings import FastPathSettings
 from edge.types import Encoder, Notice
+from router.coalescing import coalesced_sleep
 from router.position import Position
 
 # How often deadlines are looked at; they are seconds long.
@@ -54,10 +55,9 @@ class Sweeper:
         self._group: asyncio.TaskGroup | None = None
         # The few that have a deadline: when, after how long, and how much was waiting to be written at the last look.
         self._deadlines: dict[Swept, tuple[float, float, int]] = {}
-        self._heartbeat: tuple[tuple[Encoder, str, Position, int], bytes] | None = None
-        # Of the connections that are opened just now, by what is said to them.
-        self._ready: dict[tuple[object, ...], bytes] = {}
-        self._ready_at = 0
+        # The notices of just now, by what they say.
+        self._shared: dict[tuple[object, ...], bytes] = {}
+        self._shared_at = 0
 
     @property
     def with_deadline(self) -> Iterator[Swept]:
@@ -70,7 +70,7 @@ class Sweeper:
             self._group = group
             try:
                 while True:
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await coalesced_sleep(LOOK_SECONDS)
                     self._check_deadlines()
             finally:
                 self._group = None
@@ -119,20 +119,23 @@ class Sweeper:
 
     def ready(self, about: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
         """An encoded `ready`: connections that are opened together, and differ in nothing that is said, share its bytes."""
-        now = int(time.monotonic() * SHARED_A_SECOND)
-        if now != self._ready_at:
-            self._ready_at = now
-            self._ready.clear()
-        form = self._ready.get(about)
+        form = self._of_now().get(about)
         if form is None:
-            form = self._ready[about] = make()
+            form = self._shared[about] = make()
         return form
 
-    def heartbeat(self, encoder: Encoder, control: str, connection: Swept) -> bytes:
+    def heartbeat(self, encoder: Encoder, control: str, position: Position, connection: Swept) -> bytes:
         """An encoded heartbeat: connections that are due together and at the same position share its bytes."""
-        key = (encoder, control, connection.position, int(time.monotonic() * SHARED_A_SECOND))
-        if self._heartbeat is not None and self._heartbeat[0] == key:
-            return self._heartbeat[1]
-        form: bytes = encoder.notice(connection.heartbeat(control))
-        self._heartbeat = (key, form)
+        about = (encoder, control, position)
+        form = self._of_now().get(about)
+        if form is None:
+            form = self._shared[about] = encoder.notice(connection.heartbeat(control))
         return form
+
+    def _of_now(self) -> dict[tuple[object, ...], bytes]:
+        """The notices that are still of now."""
+        now = int(time.monotonic() * SHARED_A_SECOND)
+        if now != self._shared_at:
+            self._shared_at = now
+            self._shared.clear()
+        return self._shared

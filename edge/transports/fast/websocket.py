@@ -157,17 +157,16 @@ class FastWebSocket(FastReader):
         super().resume_writing()
 
     def _write_heartbeat(self, form: bytes) -> None:
-        assert self._transport is not None
         if self._round == self._sweeper.round:
             # A client that is told nothing of silence is pinged instead: proxies count the time since the last byte.
-            self._transport.write(form or _PING)
+            self._write_now(form or _PING)
             return
         if self._unanswered >= MAX_UNANSWERED:
             self._close_silent()
             return
         self._round = self._sweeper.round
         self._unanswered += 1
-        self._transport.write(form + _PING)
+        self._write_now(form + _PING)
 
     def _end_connection(self, reason: Disconnect) -> None:
         self._shut(reason.code, reason.reason)

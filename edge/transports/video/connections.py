@@ -19,6 +19,7 @@ from edge.transports.video.delivery import PictureDelivery, PictureSink, Watch
 from edge.transports.video.statistics import SourceCounts
 from edge.transports.video.wish import Wish
 from router.broker import Broker
+from router.coalescing import coalesced_sleep
 from router.errors import RouterError
 from router.event import Event
 from router.subject import Subject
@@ -60,7 +61,7 @@ class ViewerConnections:
         async with asyncio.TaskGroup() as self._group:
             try:
                 while True:
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await coalesced_sleep(LOOK_SECONDS)
                     for each in tuple(self._open):
                         each.delivery.look(loop.time())
                     if time.monotonic() - self._reported >= self._settings.report:

@@ -38,6 +38,7 @@ from edge.webhooks.fanout.source import Subscribe
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
 from router.cluster.role import LeadershipLost, Role
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError, Conflict
 from router.layout import ORIGINAL, Shard
 from router.nats.bucket import Bucket
@@ -242,7 +243,7 @@ class Fanout:
     async def _save_often(self) -> None:
         try:
             while True:
-                await asyncio.sleep(self.settings.save_every)
+                await coalesced_sleep(self.settings.save_every)
                 try:
                     await self._save()
                 except Conflict:
@@ -267,9 +268,13 @@ class Fanout:
     async def _measure(self) -> None:
         """Keeps measuring the room there is."""
         while True:
-            wanted = any(member.reason in ("share", "stream") for member in self._waiting())
+            waiting = list(self._waiting())
+            wanted = any(member.reason in ("share", "stream") for member in waiting)
             if (seconds := self.room.due_in(wanted)) > 0:
-                await asyncio.sleep(min(seconds, self.settings.room.every))
+                if waiting:
+                    await asyncio.sleep(min(seconds, self.settings.room.every))
+                else:
+                    await self.room.wait(seconds)
                 continue
             await self.room.measure_or_not()
             self._report()

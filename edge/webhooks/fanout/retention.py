@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from edge.webhooks.fanout.progress import FanoutProgress
 from edge.webhooks.fanout.settings import FanoutSettings
 from router.broker import Broker, StreamState
 from router.clock import wall
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
 from router.layout import Shard
 
@@ -46,7 +46,7 @@ class Retention:
     async def run(self) -> None:
         """Looks after the sessions that wait, until cancelled."""
         while True:
-            await asyncio.sleep(self._settings.expire_every)
+            await coalesced_sleep(self._settings.expire_every)
             try:
                 if self._members.waiting:
                     await self._check_waiting()

@@ -21,6 +21,7 @@ import msgspec
 from edge.stats import Stats
 from edge.webhooks.queue.job import DUE, FRESH, PARKED, SCHEDULED
 from router.broker import Broker
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket
 from router.stored import decoder
@@ -163,7 +164,7 @@ class DeliveryStats:
         rounds = 0
         try:
             while True:
-                await asyncio.sleep(FLUSH_EVERY)
+                await coalesced_sleep(FLUSH_EVERY)
                 rounds += 1
                 if rounds % THOROUGH == 0:
                     self._touched.update(self._counted)

@@ -9,6 +9,8 @@ and how many are left is asked for at intervals: that gives the bytes. Of what a
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -158,6 +160,7 @@ class Room:
         self._free = math.inf
         self._measured = float("-inf")
         self._took = 0.0
+        self._used = asyncio.Event()
         # The stream's bytes and their limit, as of the last measurement; a limit of 0 means none.
         self.bytes = 0
         self.limit = 0
@@ -183,6 +186,7 @@ class Room:
         size += OVERHEAD
         if account is None:
             account = self._accounts[session] = Account()
+            self._used.set()
         elif account.jobs and (account.jobs >= self._most_jobs or account.bytes + size > self.most_bytes):
             return False
         account.add(size, queue)
@@ -229,6 +233,16 @@ class Room:
         wanted = wanted or any(share > 0.5 for share in self.shares())
         every = settings.every if wanted else settings.seldom
         return self._measured + max(every, self._took / settings.share) - time.monotonic()
+
+    async def wait(self, seconds: float) -> None:
+        """Waits until a measurement may be due, at most so long: where no session holds anything, until one does."""
+        if self._accounts:
+            await asyncio.sleep(min(seconds, self.settings.every))
+            return
+        self._used.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._used.wait()
 
     async def measure(self) -> None:
         """Reads how much of HOOKS each session uses. Raises BrokerError."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 import time
 
 from edge.sessions.registry import Session
@@ -20,6 +18,7 @@ from edge.webhooks.worker.context import WorkerContext
 from edge.webhooks.worker.endpoints import PartitionEndpoints
 from edge.webhooks.worker.settlement import Settler
 from router.clock import wall
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,6 @@ RECOUNT_SHARE = 0.01
 EXPIRE_PAGES, EXPIRE_JOBS = 256, 16
 # A dispatcher with nothing to remember is removed after so many sweeps.
 IDLE_SWEEPS = 10
-_PHASE = random.random() * 3600.0
 
 
 class BacklogSweep:
@@ -59,8 +57,7 @@ class BacklogSweep:
         """Sweeps until cancelled."""
         every = self._context.settings.sweep
         while True:
-            # All partitions of a process at once, so that it wakes once for them; processes each at their own time.
-            await asyncio.sleep(every - (time.monotonic() + _PHASE) % every)
+            await coalesced_sleep(every)
             try:
                 await self._sweep()
             except BrokerError as fault:

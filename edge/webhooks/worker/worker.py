@@ -35,6 +35,7 @@ from edge.webhooks.worker.intake import JobIntake
 from edge.webhooks.worker.settlement import PostTask, Settler, count
 from edge.webhooks.worker.takeover import PartitionTakeover, read_takeover
 from router.clock import wall
+from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
 
 log = logging.getLogger(__name__)
@@ -178,7 +179,7 @@ class PartitionWorker:
         # So a job is extended before less than half of its time is over, and a second time before the rest is.
         every = self._context.settings.ack_wait / 4
         while True:
-            await asyncio.sleep(every)
+            await coalesced_sleep(every)
             for pending in self.in_hand:
                 if pending.message is not None and loop.time() - pending.since >= every / 2:
                     try:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from ops.cli.checks.findings import FAIL, OK, WARN, CheckResult, body_of
 from ops.cli.sessions import refused
-from ops.process.http import get, parse_head, request
+from ops.process.http import get, parse_head, request, send
 
 # What takes longer than this is buffered by something between.
 REQUEST_TIMEOUT = 2.0
@@ -63,7 +63,7 @@ async def _stream(host: str, port: int, session: str, token: str | None) -> Chec
         async with asyncio.timeout(REQUEST_TIMEOUT):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(request(host, port, f"/callbacks/sessions/{session}/sse", token=token))
+                send(writer, request(host, port, f"/callbacks/sessions/{session}/sse", token=token))
                 head = parse_head(await reader.readuntil(b"\r\n\r\n"))
                 if head.status != 200:
                     return CheckResult("sse", FAIL, f"the stream was refused: status {head.status}", _LOG)
@@ -96,7 +96,7 @@ async def _socket(host: str, port: int, session: str, token: str | None) -> Chec
             reader, writer = await asyncio.open_connection(host, port)
             try:
                 path = f"/callbacks/sessions/{session}/ws"
-                writer.write(request(host, port, path, token=token, headers=_UPGRADE))
+                send(writer, request(host, port, path, token=token, headers=_UPGRADE))
                 head = parse_head(await reader.readuntil(b"\r\n\r\n"))
                 if head.status != 101:
                     return CheckResult("websocket", FAIL, f"the upgrade was answered by {head.status}", mend)

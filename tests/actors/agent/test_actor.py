@@ -22,13 +22,12 @@ from router.broker import Broker
 from router.cluster.leases import Leases, lease_key
 from router.errors import NoResponders, RunEnded, RunSuperseded, Timeout
 from router.event import Event
-from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack
 from router.run_entry import GONE
 from router.runs import RunEnd, RunEntry, StopRequest
 from router.sdk import Run, RunSettings
 from router.timing import ManualClock
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 DEFAULTS = AgentSettings()
 
@@ -545,7 +544,7 @@ async def test_a_real_run_is_followed_and_stopped(nats_server: str, broker: Brok
     async def status() -> str | None:
         return (await state()).get("status")
 
-    async with Broker(BrokerSettings(url=nats_server), "agent") as own, running_agent(own, entity):
+    async with Broker(unhurried(nats_server), "agent") as own, running_agent(own, entity):
         async with Run(entity, broker, name="Real") as run:
             await run.progress(0.5)
             await eventually(lambda: answers(broker, entity, "run", run=entity))
@@ -579,7 +578,7 @@ asyncio.run(main())
 
 
 async def test_a_killed_producers_run_fails_within_seconds(nats_server: str, broker: Broker, entity: str) -> None:
-    async with Broker(BrokerSettings(url=nats_server), "agent") as own, running_agent(own, entity):
+    async with Broker(unhurried(nats_server), "agent") as own, running_agent(own, entity):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", VANISHING, nats_server, entity, stdout=asyncio.subprocess.PIPE
         )
@@ -605,16 +604,16 @@ async def test_a_killed_producers_run_fails_within_seconds(nats_server: str, bro
 async def test_an_open_run_with_a_short_lease_lives_on(nats_server: str, broker: Broker, entity: str) -> None:
     bucket, key = Leases(broker.connection).bucket, lease_key("run", "agent", entity)
     async with (
-        Broker(BrokerSettings(url=nats_server), "agent") as own,
+        Broker(unhurried(nats_server), "agent") as own,
         running_agent(own, entity),
-        Run(entity, broker, settings=RunSettings(ttl=4)),
+        Run(entity, broker, settings=RunSettings(ttl=9)),
     ):
         first = await eventually(lambda: bucket.get(key))
 
         async def refreshed() -> bool:
             entry = await bucket.get(key)
             assert entry is not None
-            return entry.revision > first.revision and asyncio.get_running_loop().time() > begun + 6
+            return entry.revision > first.revision and asyncio.get_running_loop().time() > begun + 11
 
         begun = asyncio.get_running_loop().time()
         await eventually(refreshed)

@@ -16,9 +16,8 @@ from router.alerts import AlertRecord
 from router.broker import Broker
 from router.event import Event
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
 from tests.ops.command import Running, running
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 pytestmark = pytest.mark.slow
 
@@ -91,7 +90,7 @@ async def test_alerts_outlive_kills_in_the_middle_of_200_that_fire_and_of_200_th
 ) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
-    async with Broker(BrokerSettings(nats_url), "test") as broker:
+    async with Broker(unhurried(nats_url), "test") as broker:
         async with alerting(nats_url, rules):
             # Its consumer begins with what is new.
             await eventually(lambda: _serves(broker))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from actors.camera.settings import CameraSettings
 from actors.camera.sources.address import SourceAddress, SourceSettings
 from actors.camera.sources.source import CameraSource, Picture, SourceUnavailable
 from actors.system.probe import Probe
+from router.timing import Clock
 from tests.waiting import PATIENCE
 
 
@@ -43,6 +45,7 @@ class Scripted:
         if fault is not None:
             raise fault
         self._script.grabbed += 1
+        self._script.asked.append(seq)
         if self._script.paced:
             time.sleep(self._script.every)
         if self._script.nothing:
@@ -59,6 +62,8 @@ class Script:
     def __init__(self) -> None:
         self.opened = self.grabbed = self.closed = self.hanging = 0
         self.unavailable = ""
+        # The numbers that pictures were to have: the same one again where the one before was not shown.
+        self.asked: list[int] = []
         self.faults: list[Exception | None] = []
         self.fault: Exception | None = None
         self.hangs = 0
@@ -70,8 +75,21 @@ class Script:
     def source(self, address: SourceAddress, settings: SourceSettings) -> CameraSource:
         return Scripted(self)
 
-    def camera(self, **settings: Any) -> Probe:
-        return Probe(lambda: Camera(CameraSettings(**settings), self.source))
+    def camera(self, clock: Clock | None = None, **settings: Any) -> Probe:
+        return Probe(lambda: Camera(CameraSettings(**settings), self.source), clock=clock)
+
+
+class SourceClock:
+    """A clock that goes on by one period of a scripted source with each of its pictures, however long they really take."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def now(self) -> float:
+        return 1000.0 + self._script.grabbed * self._script.every
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 def states(camera: Probe) -> list[Mapping[str, Any]]:

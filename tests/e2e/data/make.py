@@ -29,7 +29,7 @@ from router.nats.settings import BrokerSettings
 from router.topology import JOBS
 from tests.e2e.data.answers import read_answers
 from tests.e2e.data.receiver import ENDPOINTS, HOST, PORT, Receiver
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 STORE = Path(__file__).with_name("store.tar.xz")
 RULES = Path(__file__).with_name("rules.yaml")
@@ -85,7 +85,7 @@ async def _up(checkout: Path, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
         async def answers() -> bool:
             with contextlib.suppress(OSError, httpx.HTTPError):
                 url = (folder / "edge.url").read_text().strip()
-                async with httpx.AsyncClient(base_url=url) as http:
+                async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
                     return (await http.get("/readyz")).status_code == 200
             return False
 

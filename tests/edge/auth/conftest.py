@@ -18,12 +18,11 @@ from edge.runtime import Edge
 from edge.server.serve import bind, serve
 from edge.settings import EdgeSettings, IdentitySettings, SessionSettings
 from edge.webhooks.client.ssrf import GuardSettings
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.clocks import Clock, set_clock
 from tests.edge.auth.tally import table
 from tests.edge.conftest import RunningEdge
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, unhurried
 
 SECRET = "a secret for tests only, 32 bytes"
 
@@ -98,7 +97,7 @@ def secured(nats_server: str) -> SecuredFactory:
                 serve(
                     application(
                         chosen,
-                        BrokerSettings(nats or nats_server),
+                        unhurried(nats or nats_server),
                         TopologySettings(),
                         guard=GuardSettings(allow_loopback=True, allow_http=True),
                         identity=identity or IdentitySettings(secret=SECRET),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edge.auth.authenticator import Access, Authenticator, Credentials, StreamCredentials
 from edge.auth.grants import Grants
 from edge.auth.principal import EVERYBODY, Principal
+from edge.auth.tickets import KNOWN_SECONDS
 from edge.errors import Problem
 from edge.settings import IdentitySettings, LimitSettings
 from router.broker import Broker
-from tests.clocks import Clock
+from router.nats.bucket import Bucket
+from tests.clocks import Clock, set_clock
 from tests.edge.auth.conftest import SECRET, token
 
 ADDRESS = "192.0.2.1"
@@ -62,6 +66,34 @@ async def test_a_ticket_is_spent_and_answered_with_a_pass_for_the_same_resource(
     again = await found.admit(stream(ticket, value), Access.STREAM)
     assert (again.principal.id, again.issued) == ("- alice", None)
     assert await code(found, stream(None, value, "cameras/main"), Access.STREAM) == "bad_ticket"
+
+
+async def test_a_browser_that_comes_back_is_known_without_a_look_into_the_store(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = authenticator(broker)
+    ticket = await found.tickets.issue(Principal("- alice", Grants.of(read=["job.>"])), RESOURCE)
+    admission = await found.admit(stream(ticket), Access.STREAM)
+    assert admission.issued
+    back = stream(ticket, admission.issued.value)
+    await found.admit(back, Access.STREAM)
+    looked_up: list[str] = []
+    latest = Bucket.latest
+
+    async def counted(bucket: Bucket, key: str) -> Any:
+        looked_up.append(key.partition(".")[0])
+        return await latest(bucket, key)
+
+    monkeypatch.setattr(Bucket, "latest", counted)
+    assert (await found.admit(back, Access.STREAM)).principal.id == "- alice"
+    assert not looked_up
+    # It is no pass to anything else, and looked up anew after a while.
+    assert await code(found, stream(None, admission.issued.value, "cameras/main"), Access.STREAM) == "bad_ticket"
+    clock = set_clock(monkeypatch, "edge.auth.tickets", standing=True)
+    clock.advance(KNOWN_SECONDS + 1)
+    await found.admit(back, Access.STREAM)
+
+    assert looked_up == ["pass"]
 
 
 async def test_a_pass_is_renewed_for_its_own_principal_only(broker: Broker) -> None:

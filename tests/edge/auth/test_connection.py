@@ -21,7 +21,9 @@ from edge.sessions.spec import SessionSpec
 from edge.settings import IdentitySettings, LimitSettings
 from edge.view import View
 from router.broker import Broker
+from router.cluster import peers
 from tests.edge.auth.conftest import SECRET, SecuredEdge, token
+from tests.waiting import PATIENCE
 
 
 class FakeReader:
@@ -192,8 +194,10 @@ async def _running(*several: ConnectionAuths) -> AsyncIterator[None]:
 
 
 async def test_a_refresh_reaches_the_connections_of_the_principal_on_every_replica(
-    broker: Broker, broker_settings: Any
+    broker: Broker, broker_settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Who is slow to answer is not counted.
+    monkeypatch.setattr(peers, "TIMEOUT", PATIENCE)
     async with Broker(broker_settings, "other") as second:
         one, other = auths(broker, 2), auths(second, 2)
         shared, now = session(), time.time()

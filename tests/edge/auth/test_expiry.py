@@ -50,9 +50,9 @@ async def said(socket: Socket, message: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_a_socket_is_told_that_its_token_ends_and_then_closed_to_come_back(
-    edge: SecuredEdge, clock: Clock
+    edge: SecuredEdge, clock: Clock, entity: str
 ) -> None:
-    mine = await edge.as_("alice", read=["job.>"]).session(subjects=["job.>"])
+    mine = await edge.as_("alice", read=["job.>"]).session(subjects=[f"job.{entity}.>"])
     async with opened(edge.as_("alice", ttl=TTL, read=["job.>"]), mine) as (socket, _):
         clock.advance(NEARLY)
         expiring = await socket.control("expiring")
@@ -66,8 +66,10 @@ async def test_a_socket_is_told_that_its_token_ends_and_then_closed_to_come_back
     assert closed.value.rcvd and closed.value.rcvd.code == 4003
 
 
-async def test_a_stream_is_told_that_its_token_ends_and_then_ended(edge: SecuredEdge, clock: Clock) -> None:
-    mine = await edge.as_("alice", read=["job.>"]).session(subjects=["job.>"])
+async def test_a_stream_is_told_that_its_token_ends_and_then_ended(
+    edge: SecuredEdge, clock: Clock, entity: str
+) -> None:
+    mine = await edge.as_("alice", read=["job.>"]).session(subjects=[f"job.{entity}.>"])
     async with edge.as_("alice", ttl=TTL, read=["job.>"]).sse(mine) as stream:
         names = [(await stream.next())[0]]
         clock.advance(NEARLY)
@@ -124,10 +126,12 @@ async def test_what_is_no_better_token_is_refused_over_the_socket_and_changes_no
     assert "callboard" not in refused["detail"] and events[0]["data"]["n"] == 0
 
 
-async def test_bad_tokens_over_a_socket_are_counted_like_those_of_requests(secured: SecuredFactory) -> None:
+async def test_bad_tokens_over_a_socket_are_counted_like_those_of_requests(
+    secured: SecuredFactory, entity: str
+) -> None:
     limits = LimitSettings(loopback=True, failures_per_address=0.01, failures_per_address_burst=5)
     async with secured(SHORT, limits=limits) as edge:
-        mine = await edge.as_("alice", read=["job.>"]).session(subjects=["job.>"])
+        mine = await edge.as_("alice", read=["job.>"]).session(subjects=[f"job.{entity}.>"])
         async with opened(edge.as_("alice", read=["job.>"]), mine) as (socket, _):
             codes = [(await said(socket, {"control": "refresh", "token": "a.b.c"}))["code"] for _ in range(8)]
 
@@ -138,7 +142,7 @@ async def test_the_refresh_route_renews_every_connection_of_the_principal(
     edge: SecuredEdge, entity: str, clock: Clock
 ) -> None:
     short, other = edge.as_("alice", ttl=TTL, read=["job.>"]), edge.as_("bob", ttl=TTL, read=["job.>"])
-    mine, his = await short.session(subjects=["job.>"]), await other.session(subjects=["job.>"])
+    mine, his = await short.session(subjects=[f"job.{entity}.>"]), await other.session(subjects=[f"job.{entity}.>"])
     async with opened(short, mine) as (socket, _), short.sse(mine) as stream, opened(other, his) as (not_renewed, _):
         await stream.next()
         clock.advance(NEARLY)
@@ -211,21 +215,23 @@ async def test_a_token_that_grants_less_takes_effect_at_once_and_one_that_grants
     assert before == [("agent", 1), ("job", 1)] and less == [("job", 2)] and more == [("agent", 3), ("job", 3)]
 
 
-async def test_a_session_that_is_changed_to_what_a_reader_may_not_see_closes_that_reader(edge: SecuredEdge) -> None:
+async def test_a_session_that_is_changed_to_what_a_reader_may_not_see_closes_that_reader(
+    edge: SecuredEdge, entity: str
+) -> None:
     owner = edge.as_("alice", read=["job.>", "agent.>"])
-    mine = await owner.session(subjects=["job.>"])
+    mine = await owner.session(subjects=[f"job.{entity}.>"])
     async with opened(edge.as_("alice", read=["job.>"]), mine) as (socket, _), opened(owner, mine) as (other, _):
-        await owner.http.patch(f"/callbacks/sessions/{mine}", json={"subjects": ["agent.>"]})
+        await owner.http.patch(f"/callbacks/sessions/{mine}", json={"subjects": [f"agent.{entity}.>"]})
         bye = await socket.control("bye")
         pong = await said(other, {"control": "ping"})
 
     assert (bye["code"], bye["reconnect"]) == (FORBIDDEN.code, False) and pong["control"] == "pong"
 
 
-async def test_a_connection_releases_its_slot_when_it_ends(secured: SecuredFactory) -> None:
+async def test_a_connection_releases_its_slot_when_it_ends(secured: SecuredFactory, entity: str) -> None:
     async with secured(SHORT, limits=LimitSettings(connections_per_principal=1)) as edge:
         alice = edge.as_("alice", read=["job.>"])
-        mine = await alice.session(subjects=["job.>"])
+        mine = await alice.session(subjects=[f"job.{entity}.>"])
         for _ in range(3):
             async with opened(alice, mine):
                 answer = await alice.http.get(f"/callbacks/sessions/{mine}/sse")
@@ -243,9 +249,11 @@ async def _polls(edge: SecuredEdge, session: str) -> bool:
     return (await edge.http.get(f"/callbacks/sessions/{session}/events")).status_code == 200
 
 
-async def test_without_keys_a_token_over_a_socket_is_answered_and_nothing_is_told(secured: SecuredFactory) -> None:
+async def test_without_keys_a_token_over_a_socket_is_answered_and_nothing_is_told(
+    secured: SecuredFactory, entity: str
+) -> None:
     async with secured(IdentitySettings()) as edge:
-        mine = await edge.session(subjects=["job.>"])
+        mine = await edge.session(subjects=[f"job.{entity}.>"])
         async with opened(edge, mine) as (socket, _):
             answer = await said(socket, {"control": "refresh", "token": token("alice")})
 

@@ -19,7 +19,7 @@ from router.broker import Broker
 from router.event import Event
 from tests.clocks import Clock, set_clock
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory, bearer, token
-from tests.edge.conftest import EdgeFactory, edge_factory, store  # noqa: F401
+from tests.edge.conftest import UNHURRIED, EdgeFactory, edge_factory, store  # noqa: F401
 from tests.waiting import eventually
 
 ALICE = Principal("- alice", Grants(read=(">",)))
@@ -254,7 +254,10 @@ async def test_open_connections_are_counted_and_given_back(
         session = await alice.session()
         await store.publish(Event.new(f"camera.{entity}.state", {"status": "idle"}))
         address = f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws"
-        async with alice.socket(session), websockets.connect(address, additional_headers=bearer(alice.token)):
+        async with (
+            alice.socket(session),
+            websockets.connect(address, additional_headers=bearer(alice.token), **UNHURRIED),
+        ):
             for path in (f"/callbacks/sessions/{session}/sse", f"/callbacks/sessions/{session}/events"):
                 refused = await alice.http.get(path)
                 assert (refused.status_code, refused.json()["code"]) == (429, "too_many")

@@ -17,7 +17,7 @@ from edge.http import stills
 from router.broker import Broker
 from router.event import Event
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory, token
-from tests.edge.conftest import edge_factory, store  # noqa: F401
+from tests.edge.conftest import UNHURRIED, edge_factory, store  # noqa: F401
 from tests.router.firings import raised
 from tests.waiting import PATIENCE, eventually
 
@@ -56,7 +56,7 @@ async def test_a_socket_without_a_token_is_refused_before_it_is_accepted(edge: S
     session = await edge.as_("alice", read=[">"]).session()
     for path in (f"/callbacks/sessions/{session}/ws", "/cameras/main/ws", "/octane/main/ws"):
         with pytest.raises(websockets.InvalidStatus) as refused:
-            await websockets.connect(f"ws://127.0.0.1:{edge.port}{path}").__aenter__()
+            await websockets.connect(f"ws://127.0.0.1:{edge.port}{path}", **UNHURRIED).__aenter__()
         response = refused.value.response
         assert response.status_code == 401 and b'"code":"token_required"' in (response.body or b""), path
 
@@ -280,9 +280,11 @@ async def test_pictures_need_all_that_is_said_of_their_source(
     assert (await whole.http.get(f"/cameras/{entity}/snapshot")).json()["code"] == "no_capture"
     address = f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws"
     with pytest.raises(websockets.InvalidStatus) as refusal:
-        await websockets.connect(address, additional_headers={"Authorization": f"Bearer {partly.token}"}).__aenter__()
+        await websockets.connect(
+            address, additional_headers={"Authorization": f"Bearer {partly.token}"}, **UNHURRIED
+        ).__aenter__()
     assert refusal.value.response.status_code == 403
-    async with websockets.connect(address, additional_headers={"Authorization": f"Bearer {whole.token}"}):
+    async with websockets.connect(address, additional_headers={"Authorization": f"Bearer {whole.token}"}, **UNHURRIED):
         pass
 
 
@@ -297,7 +299,7 @@ async def test_a_camera_s_socket_ends_with_its_token(secured: SecuredFactory, st
         for ttl in (2, 8, 32):
             headers = {"Authorization": f"Bearer {token(ttl=ttl, read=['camera.>'])}"}
             with contextlib.suppress(websockets.InvalidStatus):
-                async with websockets.connect(address, additional_headers=headers) as socket:
+                async with websockets.connect(address, additional_headers=headers, **UNHURRIED) as socket:
                     await asyncio.wait_for(socket.wait_closed(), PATIENCE)
                 break
 

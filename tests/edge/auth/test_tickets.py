@@ -19,7 +19,7 @@ from router.nats.bucket import Bucket
 from router.topology import LEASES
 from tests.clocks import Clock
 from tests.edge.auth.conftest import SECRET, SecuredEdge, SecuredFactory
-from tests.edge.conftest import store  # noqa: F401
+from tests.edge.conftest import UNHURRIED, store  # noqa: F401
 from tests.waiting import PATIENCE
 
 
@@ -161,7 +161,7 @@ async def test_the_cookie_of_the_first_opening_lets_the_same_address_be_opened_a
     mine = {"Cookie": f"other=1; {name}={value}"}
     async with edge.sse(session, query, headers={**mine, "Last-Event-ID": cursors[1]}) as stream:
         assert [event["data"]["n"] for event in await stream.events(1)] == [2]
-    async with websockets.connect(f"ws://127.0.0.1:{edge.port}{path}/ws", additional_headers=mine) as raw:
+    async with websockets.connect(f"ws://127.0.0.1:{edge.port}{path}/ws", additional_headers=mine, **UNHURRIED) as raw:
         assert b"ready" in await raw.recv(decode=False)
     # It opens streams of this session and nothing else.
     other = await alice.session()
@@ -227,7 +227,9 @@ async def test_pictures_have_tickets_of_their_own(
         if way == "mjpeg":
             assert (await _opened(edge, f"/cameras/{entity}/mjpeg?ticket={ticket}"))[0] == 200
         else:
-            async with websockets.connect(f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws?ticket={ticket}"):
+            async with websockets.connect(
+                f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws?ticket={ticket}", **UNHURRIED
+            ):
                 pass
         edge.http.cookies.clear()
         assert (await edge.http.get(f"/cameras/{entity}/snapshot?ticket={ticket}")).status_code == 401

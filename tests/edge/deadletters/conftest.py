@@ -13,9 +13,8 @@ import pytest
 from edge.deadletters.redrive_job import RedriveSettings
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
 from tests.edge.deadletters.redriving import QUICK, Process, Start
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, unhurried
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ async def start(nats_url: str) -> AsyncIterator[Start]:
 
     @contextlib.asynccontextmanager
     async def one(settings: RedriveSettings = QUICK) -> AsyncIterator[Process]:
-        broker = Broker(BrokerSettings(url=nats_url), f"edge-{secrets.token_hex(2)}")
+        broker = Broker(unhurried(nats_url), f"edge-{secrets.token_hex(2)}")
         await broker.open()
         process = Process(broker, settings)
         try:

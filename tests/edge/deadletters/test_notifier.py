@@ -16,14 +16,14 @@ from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.deadletters.redriving import Start, bury
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 
 async def test_what_was_buried_while_nobody_was_there_is_told_by_the_next(start: Start, nats_url: str) -> None:
     async with start() as first:
         await bury(first.dead, actor_subject("before"))
         await eventually(lambda: told(first.broker, "before"))
-    async with Broker(BrokerSettings(url=nats_url), "test") as broker:
+    async with Broker(unhurried(nats_url), "test") as broker:
         await bury(DeadLetters(broker), actor_subject("between"))
 
         async with start():

@@ -24,7 +24,7 @@ from router.nats.settings import BrokerSettings
 from tests.edge.deadletters.redriving import QUICK, Process, Start, bury, jobs, letters, quick, webhook_session
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import Running, running
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 # Where a letter goes
 
@@ -136,7 +136,7 @@ async def test_a_thousand_letters_reach_their_endpoint_once_though_the_edge_is_k
     published: list[str] = []
     async with (
         receiver.serving(),
-        Broker(BrokerSettings(url=nats_url), "test") as broker,
+        Broker(unhurried(nats_url), "test") as broker,
         edge(nats_url) as (one, first),
         edge(nats_url) as (two, second),
     ):

@@ -11,15 +11,14 @@ from edge.deadletters import undecodable
 from edge.deadletters.undecodable import Undecodable
 from router.broker import Broker
 from router.deadletter import ingest_subject
-from router.nats.settings import BrokerSettings
 from router.record import Record
 from router.topology import EVENTS
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 
 @pytest.fixture
 async def own(nats_url: str) -> AsyncIterator[Broker]:
-    async with Broker(BrokerSettings(nats_url), "test") as broker:
+    async with Broker(unhurried(nats_url), "test") as broker:
         yield broker
 
 

@@ -103,6 +103,27 @@ async def test_a_process_that_is_lost_is_started_again_and_costs_no_event() -> N
         await process.close()
 
 
+async def test_a_process_whose_pipe_was_closed_a_moment_ago_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = FilterProcess()
+    payloads = [encode(Event.new("job.x.output", {"n": n})) for n in range(10)]
+    try:
+        await process.ask("one", "data.n == 1", payloads)
+        lost = process._pipes
+        assert lost is not None and lost.transport is not None
+        pipe = lost.transport.get_pipe_transport(0)
+        assert pipe is not None
+        pipe.close()
+        # What tells of it runs in the next turn only, behind what is asked now.
+        monkeypatch.setattr(lost, "pipe_connection_lost", lambda *_: None)
+        monkeypatch.setattr(lost, "process_exited", lambda: None)
+        await asyncio.sleep(0)
+
+        assert await process.ask("one", "data.n == 1", payloads) == [n == 1 for n in range(10)]
+        assert lost.lost and process._pipes is not lost
+    finally:
+        await process.close()
+
+
 async def test_an_event_over_which_the_process_ends_is_left_out_and_the_others_are_not() -> None:
     # A child that ends as soon as it sees the word.
     child = (

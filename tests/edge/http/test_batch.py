@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import Problem
-from edge.http.batch import Accepted, EventDoor, waves
+from edge.http.batch import Accepted, EventDoor, is_end, is_independent, is_start, waves
+from edge.http.sequenced import rule_of
 from router.broker import Broker
+from router.catalogue import all_types
 from router.codec import encode
 from router.errors import RunEnded, StoreFailed
 from router.event import Event
@@ -264,6 +266,7 @@ async def test_a_batch_that_the_store_stops_taking_says_how_many_of_it_are_store
     assert (told.value.code, told.value.more["index"], told.value.more["stored"]) == ("storage_full", 1, 1)
 
 
+DATA = st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["completed", "failed"])
 _kinds = st.sampled_from(["output", "progress", "completion", "workflow_start", "job_progress"])
 
 
@@ -285,3 +288,18 @@ def test_a_batch_is_cut_into_parts_that_may_be_sent_at_once(said: list[tuple[str
         assert parts[0] == (0, 1)
     if not any(kind != "output" for _, kind in said) and not alone:
         assert len(parts) == min(1, len(events))
+
+
+@given(
+    st.sampled_from(["job", "agent", "thread", "camera", "shop"]),
+    st.sampled_from(sorted({each.name for each in all_types()} | {"unheard_of"})),
+    st.dictionaries(
+        st.sampled_from(["value", "delta", "status", "parent_id", "success", "impressions", "metrics"]), DATA
+    ),
+)
+def test_an_event_is_independent_where_nothing_is_to_be_asked_before_it_is_stored(
+    domain: str, kind: str, data: dict[str, Any]
+) -> None:
+    event = Event.new(f"{domain}.1.{kind}", data)
+
+    assert is_independent(event) == (not is_start(event) and not is_end(event) and rule_of(event) is None)

@@ -19,6 +19,7 @@ from router.broker import Broker
 from router.event import Event
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory, bearer, token
 from tests.edge.auth.tally import tried
+from tests.edge.conftest import UNHURRIED
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def test_a_token_may_travel_as_a_subprotocol(
     for path in (f"callbacks/sessions/{session}/ws", f"cameras/{entity}/ws"):
         address = f"ws://127.0.0.1:{edge.port}/{path}"
         offered = ["callboard.v1", f"bearer.{given}"]
-        async with websockets.connect(address, subprotocols=offered) as socket:  # type: ignore[arg-type]
+        async with websockets.connect(address, subprotocols=offered, **UNHURRIED) as socket:  # type: ignore[arg-type]
             assert socket.subprotocol == "callboard.v1"
             assert socket.response and given not in str(socket.response.headers)
 
@@ -69,6 +70,7 @@ async def test_a_subprotocol_that_proves_nobody_opens_nothing(
             f"ws://127.0.0.1:{edge.port}/callbacks/sessions/{session}/ws",
             subprotocols=names,  # type: ignore[arg-type]
             additional_headers=bearer(good) if header else None,
+            **UNHURRIED,
         )
 
     answer = refused.value.response

@@ -6,7 +6,7 @@ import pytest
 import websockets
 
 from tests.edge.auth.conftest import SecuredFactory, bearer, token
-from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.edge.conftest import UNHURRIED, EdgeFactory, RunningEdge
 
 LISTED = "https://app.example.com"
 
@@ -23,7 +23,7 @@ async def test_a_page_of_a_foreign_origin_is_refused_and_one_from_loopback_is_no
     assert local.headers["access-control-allow-origin"] == "http://localhost:5173"
     with pytest.raises(websockets.InvalidStatus):
         await websockets.connect(
-            f"ws://127.0.0.1:{edge.port}/cameras/main/ws", origin="https://evil.example"
+            f"ws://127.0.0.1:{edge.port}/cameras/main/ws", origin="https://evil.example", **UNHURRIED
         ).__aenter__()
 
 
@@ -81,7 +81,11 @@ async def test_a_page_is_admitted_by_its_origin(
         del headers["Host"]
         try:
             async with websockets.connect(
-                f"ws://{host}/cameras/main/ws", host="127.0.0.1", port=edge.port, additional_headers=headers
+                f"ws://{host}/cameras/main/ws",
+                host="127.0.0.1",
+                port=edge.port,
+                additional_headers=headers,
+                **UNHURRIED,
             ):
                 opened = True
         except websockets.InvalidStatus as refused:

@@ -14,6 +14,7 @@ from edge.auth.grants import Grants
 from edge.auth.token import mint
 from edge.settings import EdgeSettings
 from tests.edge.auth.conftest import SECRET, SecuredEdge, SecuredFactory, bearer, secured
+from tests.edge.conftest import UNHURRIED
 
 __all__ = ["secured"]
 
@@ -78,7 +79,7 @@ async def test_a_token_for_one_session_opens_its_endpoint_and_no_other_route(sec
             if isinstance(route, WebSocketRoute):
                 with pytest.raises(websockets.InvalidStatus) as refused:
                     address = f"ws://127.0.0.1:{edge.port}{filled(route.path, mine)}"
-                    await websockets.connect(address, additional_headers=bearer(guest.token)).__aenter__()
+                    await websockets.connect(address, additional_headers=bearer(guest.token), **UNHURRIED).__aenter__()
                 assert refused.value.response.status_code in (403, 404), route.path
         assert (await alice.http.get(f"/callbacks/sessions/{mine}")).status_code == 200
 

@@ -9,7 +9,7 @@ import websockets
 
 from router.broker import Broker
 from router.event import Event
-from tests.edge.conftest import RunningEdge
+from tests.edge.conftest import UNHURRIED, RunningEdge
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,9 @@ async def test_a_bad_query_is_refused_alike_by_a_response_and_in_a_socket(
     session = await edge.session()
 
     answer = await edge.http.get(f"/callbacks/sessions/{session}/sse?{query}")
-    async with websockets.connect(f"ws://127.0.0.1:{edge.port}/callbacks/sessions/{session}/ws?{query}") as socket:
+    async with websockets.connect(
+        f"ws://127.0.0.1:{edge.port}/callbacks/sessions/{session}/ws?{query}", **UNHURRIED
+    ) as socket:
         told = json.loads(await socket.recv())
 
     assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (400, code, field)
@@ -70,5 +72,7 @@ async def test_a_subprotocol_is_answered_where_it_is_ours(
     session = await either.session()
 
     for path in (f"callbacks/sessions/{session}/ws", f"cameras/{entity}/ws"):
-        async with websockets.connect(f"ws://127.0.0.1:{either.port}/{path}", subprotocols=offered) as socket:  # type: ignore[arg-type]
+        async with websockets.connect(
+            f"ws://127.0.0.1:{either.port}/{path}", subprotocols=offered, **UNHURRIED
+        ) as socket:  # type: ignore[arg-type]
             assert socket.subprotocol == answered

@@ -9,12 +9,13 @@ import time
 import pytest
 import websockets
 
+from edge.http import video
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, in_parts, pack, unpack
 from router.nats.bucket import Bucket
 from router.rendition import Rendition, rendition_subject
-from tests.edge.conftest import RunningEdge, keep_picture
+from tests.edge.conftest import UNHURRIED, RunningEdge, keep_picture
 from tests.waiting import PATIENCE, eventually
 
 
@@ -37,7 +38,7 @@ async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store
     await keep_picture(store, subject, frame)
 
     snapshot = await edge.http.get(f"/cameras/{entity}/snapshot")
-    async with websockets.connect(f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws") as socket:
+    async with websockets.connect(f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws", **UNHURRIED) as socket:
         ready = json.loads(await socket.recv())
         first = await socket.recv()
         await store.frame(subject, frame)
@@ -67,7 +68,7 @@ async def test_watching_holds_a_lease_and_leaving_gives_it_back(edge: RunningEdg
     async def leases() -> list[str]:
         return [entry.key for entry in await bucket.entries(f"view.camera.{entity}.*")]
 
-    async with websockets.connect(f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws"):
+    async with websockets.connect(f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws", **UNHURRIED):
         await eventually(lambda: _equals(leases, 1))
     await eventually(lambda: _equals(leases, 0))
 
@@ -126,8 +127,17 @@ async def answers(store: Broker, entity: str, track: str, rendition: str, frame:
     ],
 )
 async def test_a_snapshot_comes_in_the_form_that_is_asked_for(
-    edge: RunningEdge, store: Broker, entity: str, query: str, track: str, rendition: str, media_type: str
+    edge: RunningEdge,
+    store: Broker,
+    entity: str,
+    query: str,
+    track: str,
+    rendition: str,
+    media_type: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for deadline in ("SNAPSHOT_SECONDS", "SLOW_SNAPSHOT_SECONDS"):
+        monkeypatch.setattr(video, deadline, PATIENCE)
     await octane_renders(store, entity)
     body = bytes(range(256)) * 400
 
@@ -179,12 +189,12 @@ async def test_a_socket_brings_the_rendition_that_is_asked_for(edge: RunningEdge
     await octane_renders(store, entity)
     address = f"ws://127.0.0.1:{edge.port}/octane/{entity}/ws"
 
-    async with websockets.connect(f"{address}?format=png&pass=z_depth") as socket:
+    async with websockets.connect(f"{address}?format=png&pass=z_depth", **UNHURRIED) as socket:
         await answers(store, entity, "z_depth", "png", b"\x89PNG")
         assert json.loads(await asyncio.wait_for(socket.recv(), PATIENCE))["control"] == "ready"
         _, body = unpack(await asyncio.wait_for(socket.recv(), PATIENCE))
     with pytest.raises(websockets.InvalidStatus) as refused:
-        await websockets.connect(f"{address}?format=exr")
+        await websockets.connect(f"{address}?format=exr", **UNHURRIED)
 
     assert bytes(body) == b"\x89PNG"
     assert refused.value.response.status_code == 400

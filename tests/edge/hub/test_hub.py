@@ -467,3 +467,44 @@ async def test_the_last_reader_of_a_view_ends_its_feed_and_what_only_that_receiv
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("is_led", [False, True])
+async def test_an_older_state_rolls_the_stream_back_only_where_most_servers_follow_who_tells_it(
+    is_led: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was paused takes itself for the leader until it hears of the next one."""
+    store = ScriptedStore()
+    hub = Hub(store, SessionSettings(heartbeat=3600))  # type: ignore[arg-type]
+    client = Client(hub, [">"], 0)
+    tasks = [asyncio.ensure_future(hub.run()), asyncio.ensure_future(client.run())]
+    told: list[StreamState] = []
+    try:
+        await hub.integrity.steady(PATIENCE)
+        for subject in ("job.a.x", "job.b.x", "job.a.x"):
+            store.publish(subject)
+        await _settle(store, hub, [(client, tasks[1])])
+        assert client.connections[-1].seen == [1, 2, 3]
+        newest = store.state
+
+        async def older() -> StreamState:
+            told.append(StreamState(store.epoch, 1, 1, 1, 0, is_led))
+            if len(told) == 2:
+                monkeypatch.setattr(store, "state", newest)
+            return told[-1]
+
+        monkeypatch.setattr(store, "state", older)
+        await hub.integrity.check_position()
+        assert hub.integrity.is_steady is not is_led and len(told) == 2
+        told.clear()
+        monkeypatch.setattr(store, "state", older)
+        store.lose()
+        store.regain()
+        await _settle(store, hub, [(client, tasks[1])])
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert (hub.integrity.incarnation > 1) is is_led
+    assert is_led or (len(client.connections) == 1 and not client.connections[0].gaps)

@@ -27,17 +27,19 @@ async def test_many_updates_of_one_bar_reach_a_viewer_at_the_rate_it_asks_for(ei
         assert edge.edge is not None
         taken_over = edge.edge.settings.lane
         assert all(isinstance(reader, FastReader) is taken_over for reader in edge.edge.hub.readers)
+        begun = asyncio.get_running_loop().time()
         said = await _many_updates(edge, entity, 40)
         await edge.publish({"subject": f"job.{entity}.completion", "data": {"n": said}})
 
         seen = []
         while not seen or seen[-1]["event_type"] != "completion":
             seen += await calm.events(1)
+        passed = asyncio.get_running_loop().time() - begun
         everything = await full.events(said + 1)
 
     updates = [event for event in seen if event["event_type"] == "progress"]
-    # Of each burst a few at most, however long it takes.
-    assert len(updates) < said / 10
+    # At most one write every tenth of a second; a slow machine spreads a burst over several.
+    assert len(updates) <= min(10 * passed + 2, said / 2)
     assert sum(1 + event.get("conflated", 0) for event in updates) == said
     assert updates[-1]["data"]["n"] == said - 1
     assert [event["cursor"] for event in seen] == sorted(event["cursor"] for event in seen)
@@ -59,6 +61,7 @@ async def test_a_thousand_updates_of_a_campaign_reach_a_viewer_as_few_whose_chan
     async with edge.socket(session, query) as socket, edge.sse(session, query) as stream:
         await socket.control("ready")
         await stream.next()
+        begun = asyncio.get_running_loop().time()
         for start in range(0, 1000, 100):
             await edge.publish(
                 *(
@@ -73,9 +76,10 @@ async def test_a_thousand_updates_of_a_campaign_reach_a_viewer_as_few_whose_chan
         for reader, events in ((socket, seen[0]), (stream, seen[1])):
             while not events or events[-1]["data"]["metrics"]["clicks"] < 2000:
                 events += await reader.events(1)
+        passed = asyncio.get_running_loop().time() - begun
 
     for events in seen:
-        assert len(events) < 200
+        assert len(events) <= min(10 * passed + 2, 500)
         assert sum(event["data"]["change"]["clicks"] for event in events) == 2000
         assert sum(1 + event.get("conflated", 0) for event in events) == 1000
 

@@ -20,7 +20,7 @@ from edge.transports.fast.upgrade import TakeoverHttpProtocol
 from tests.edge.conftest import EdgeFactory
 from tests.edge.transports.fast.raw import connected, until
 from tests.edge.transports.test_frames import client_frame
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 
 async def test_connections_that_send_nothing_are_closed_and_others_are_not(edge_factory: EdgeFactory) -> None:
@@ -109,8 +109,11 @@ async def test_of_many_that_come_together_all_are_opened_and_nothing_they_sent_i
             assert (await until(reader, b'"session_id"')).startswith(b"HTTP/1.1 200 ")
         for reader, _ in talking:
             assert (await until(reader, b'"pong"')).startswith(b"HTTP/1.1 101 ")
-        stats = (await edge.http.get(f"/callbacks/sessions/{session}/stats")).json()
-        assert stats["readers"] == {"websocket": 5, "sse": 20, "polling": 0}
+
+        async def are_counted() -> bool:
+            return (await edge.stats(session))["readers"] == {"websocket": 5, "sse": 20, "polling": 0}
+
+        await eventually(are_counted)
 
 
 async def test_those_that_come_together_are_opened_a_few_in_each_turn_in_their_order(

@@ -134,6 +134,7 @@ async def test_what_comes_while_a_request_is_answered_is_answered_behind_it(late
 
         wanted = b"".join(later).count(b"HTTP/1.1")
         found = await answers(reader, 1 + wanted)
+        await eventually(lambda: not edge.state.tasks)
         writer.close()
 
     assert found[0] == (201, b"direct 1")

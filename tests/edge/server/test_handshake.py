@@ -9,7 +9,7 @@ import websockets
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from tests.edge.conftest import EdgeFactory
+from tests.edge.conftest import UNHURRIED, EdgeFactory
 
 
 @pytest.mark.parametrize("lane", [True, False])
@@ -20,7 +20,7 @@ async def test_a_refused_handshake_is_answered_and_not_logged_as_an_error(
     async with edge_factory(lane=lane) as edge:
         with pytest.raises(InvalidStatus) as refused:
             await websockets.connect(
-                f"ws://127.0.0.1:{edge.port}/cameras/nowhere/ws", origin=Origin("http://evil.example")
+                f"ws://127.0.0.1:{edge.port}/cameras/nowhere/ws", origin=Origin("http://evil.example"), **UNHURRIED
             )
 
         assert refused.value.response.status_code == 403

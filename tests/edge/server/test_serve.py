@@ -66,7 +66,10 @@ async def test_it_stops_accepting_then_drains_and_then_ends() -> None:
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     opened: list[Part] = []
     serving = asyncio.create_task(serve(starting(), listener, stop=stop, opened=opened.append, ready=port.set_result))
-    async with asyncio.timeout(PATIENCE), httpx.AsyncClient(base_url=f"http://127.0.0.1:{await port}") as http:
+    async with (
+        asyncio.timeout(PATIENCE),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{await port}", timeout=PATIENCE) as http,
+    ):
         assert (await http.get("/")).text == "hello" and opened == [part]
 
         stop.set()
@@ -88,7 +91,10 @@ async def test_serving_that_is_cancelled_leaves_nothing_open() -> None:
     listener = bind("127.0.0.1", 0)
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(starting(), listener, stop=asyncio.Event(), ready=port.set_result))
-    async with asyncio.timeout(PATIENCE), httpx.AsyncClient(base_url=f"http://127.0.0.1:{await port}") as http:
+    async with (
+        asyncio.timeout(PATIENCE),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{await port}", timeout=PATIENCE) as http,
+    ):
         assert (await http.get("/")).status_code == 404
 
         serving.cancel()

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
+import pytest
+
 from edge.sessions.cluster_stats import ClusterStats
 from edge.stats import Stats
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
-from tests.waiting import eventually
+from router.cluster import peers
+from tests.waiting import PATIENCE, eventually, unhurried
 
 
 def measured(_stats: Mapping[str, Stats]) -> None:
@@ -28,8 +30,10 @@ async def running(*processes: ClusterStats) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_the_statistics_of_every_process_are_added_up(own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "one") as one, Broker(BrokerSettings(own_nats), "two") as two:
+async def test_the_statistics_of_every_process_are_added_up(own_nats: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Who is slow to answer is left out.
+    monkeypatch.setattr(peers, "TIMEOUT", PATIENCE)
+    async with Broker(unhurried(own_nats), "one") as one, Broker(unhurried(own_nats), "two") as two:
         here, there = (ClusterStats(broker.connection, measured) for broker in (one, two))
         async with running(here, there):
             await eventually(lambda: here.size == there.size == 2)

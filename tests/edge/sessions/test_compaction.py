@@ -15,11 +15,11 @@ from router.topology import LEASES, SESSIONS, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory
 from tests.router.buckets import leave_old_marker
 from tests.router.resharding import reshard
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 
 async def test_an_edge_compacts_what_an_earlier_version_left(edge_factory: EdgeFactory, own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "test") as store:
+    async with Broker(unhurried(own_nats), "test") as store:
         bucket = Bucket(store.connection, SESSIONS)
         stream = next(each for each in streams(TopologySettings()) if each.name == bucket.stream)
         await store.connection.api(f"STREAM.DELETE.{stream.name}")

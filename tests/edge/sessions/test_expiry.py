@@ -6,12 +6,11 @@ from typing import Any
 
 from router.broker import Broker
 from router.nats.bucket import Bucket
-from router.nats.settings import BrokerSettings
 from router.topology import SESSIONS
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.proxy import Proxy
 from tests.router.buckets import resize, stored_headers
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 
 async def status(edge: RunningEdge, session: str) -> int:
@@ -85,7 +84,7 @@ async def test_an_edge_that_was_cut_off_until_the_marker_ran_out_drops_the_delet
 async def test_a_session_for_which_there_is_no_room_is_refused_with_a_code_until_another_is_deleted(
     edge_factory: EdgeFactory, own_nats: str
 ) -> None:
-    async with edge_factory(nats=own_nats) as edge, Broker(BrokerSettings(own_nats), "test") as store:
+    async with edge_factory(nats=own_nats) as edge, Broker(unhurried(own_nats), "test") as store:
         session = await edge.session()
         await resize(store, SESSIONS, 10_000)
 

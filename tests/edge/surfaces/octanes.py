@@ -11,8 +11,8 @@ from actors.octane.actor import Octane, OctaneSettings
 from actors.octane.simulator.simulator import Simulator, SimulatorSettings
 from actors.system.supervisor import run_actor
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
 from tests.actors.octane.simulation import LONG, simulated
+from tests.waiting import unhurried
 
 
 @contextlib.asynccontextmanager
@@ -22,7 +22,7 @@ async def watched_octane(
     """A simulated Octane that an actor watches, until the block ends."""
     async with (
         simulated(settings) as simulator,
-        Broker(BrokerSettings(nats), f"octane-{secrets.token_hex(3)}") as broker,
+        Broker(unhurried(nats), f"octane-{secrets.token_hex(3)}") as broker,
     ):
         stop = asyncio.Event()
         watching = OctaneSettings(address=simulator.address, reconnect=0.3)

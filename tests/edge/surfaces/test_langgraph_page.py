@@ -70,6 +70,7 @@ async def test_a_chat_is_reloaded_in_mid_stream_seen_in_two_tabs_and_stopped(
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         context = await browser.new_context()
+        context.set_default_timeout(PATIENCE * 1000)
         page = await context.new_page()
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda fault: complaints.append(str(fault)))

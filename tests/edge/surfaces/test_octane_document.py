@@ -20,7 +20,7 @@ from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.surfaces import octane_document
 from tests.edge.surfaces.octanes import watched_octane
 from tests.edge.surfaces.viewports import viewport
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 __all__ = ["chromium"]
 
@@ -71,7 +71,9 @@ async def test_a_viewport_goes_on_once_a_killed_octane_is_back(
 async def page(chromium: str) -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield await browser.new_page()
+        page = await browser.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        yield page
         await browser.close()
 
 

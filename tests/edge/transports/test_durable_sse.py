@@ -13,11 +13,11 @@ from edge.types import Batch
 from router.broker import Broker
 from router.codec import encode
 from router.event import Event
-from router.nats.settings import BrokerSettings
 from router.record import Record
 from tests.edge.conftest import EdgeFactory, RunningEdge, n
 from tests.edge.surfaces.conftest import streaming
 from tests.edge.test_store_made_anew import delete
+from tests.waiting import unhurried
 
 EPOCH = "0badcafe"
 LIVE = {"offset": "-1", "live": "sse"}
@@ -26,7 +26,7 @@ LIVE = {"offset": "-1", "live": "sse"}
 @pytest.fixture
 async def operator(own_nats: str) -> AsyncIterator[Broker]:
     """Somebody who changes the store past the edge."""
-    async with Broker(BrokerSettings(own_nats), "operator") as broker:
+    async with Broker(unhurried(own_nats), "operator") as broker:
         yield broker
 
 

@@ -21,11 +21,10 @@ from edge.server.serve import bind, serve
 from edge.settings import EdgeSettings, LimitSettings
 from edge.transports.refusal import TRANSIENT, in_band
 from edge.webhooks.client.ssrf import GuardSettings
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.conftest import RunningEdge
 from tests.proxy import Proxy
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 EVENT_SOURCE = {"Accept": "text/event-stream"}
 
@@ -48,7 +47,7 @@ async def running(nats: str, **settings: Any) -> AsyncIterator[tuple[RunningEdge
             serve(
                 application(
                     EdgeSettings(port=port, **{"drain": 0.1, **settings}),
-                    BrokerSettings(nats),
+                    unhurried(nats),
                     TopologySettings(),
                     guard=GuardSettings(allow_loopback=True, allow_http=True),
                 ),
@@ -58,7 +57,7 @@ async def running(nats: str, **settings: Any) -> AsyncIterator[tuple[RunningEdge
                 ready=lambda _port: ready.set(),
             )
         )
-        await asyncio.wait_for(ready.wait(), 30)
+        await asyncio.wait_for(ready.wait(), PATIENCE)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
             try:
                 yield RunningEdge(port, http), edges[0], stop

@@ -9,9 +9,9 @@ import pytest
 
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver, Stage
+from tests.waiting import unhurried
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def nats_url(tmp_path: Path) -> AsyncIterator[str]:
 async def stage(nats_url: str) -> AsyncIterator[Stage]:
     """A stage on which nobody acts yet."""
     topology = TopologySettings(hooks_per_session=50)
-    async with Broker(BrokerSettings(url=nats_url), "test", topology) as broker:
+    async with Broker(unhurried(nats_url), "test", topology) as broker:
         made = Stage(nats_url, broker, topology, [])
         try:
             yield made

@@ -15,14 +15,14 @@ from prometheus_client import REGISTRY
 
 from edge.webhooks.queue.ordering import QueueSettings
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import LOCAL, QUICK, Process
+from tests.waiting import unhurried
 
 
 async def main(url: str, descriptors: int, connections: int) -> None:
     settings = replace(QUICK, worker=replace(QUICK.worker, queue=QueueSettings()))
-    async with Broker(BrokerSettings(url=url), "poor", TopologySettings(hooks_per_session=50)) as broker:
+    async with Broker(unhurried(url), "poor", TopologySettings(hooks_per_session=50)) as broker:
         process = Process(broker, settings, replace(LOCAL, max_connections=connections))
         await process.registry.ready.wait()
         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))

@@ -29,12 +29,11 @@ from router.broker import Broker
 from router.cluster.role import RoleSettings
 from router.errors import BrokerError
 from router.event import Event
-from router.nats.settings import BrokerSettings
 from router.place import cursor_of
 from router.position import of_one
 from router.topology import TopologySettings
 from tests.servers import Pair
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 LOCAL = GuardSettings(allow_loopback=True)
 # As in production, but no test waits for a person's patience. Leases last so long that no process loses one because the
@@ -173,7 +172,7 @@ class Stage:
 
     async def process(self, settings: WebhookSettings = QUICK, guard: GuardSettings = LOCAL) -> Process:
         """Starts one more edge process and waits until it knows the sessions; its partitions come when they are let go."""
-        broker = Broker(BrokerSettings(url=self.url), f"edge-{len(self.processes)}", self.topology)
+        broker = Broker(unhurried(self.url), f"edge-{len(self.processes)}", self.topology)
         await broker.open()
         process = self.kind(broker, settings, guard)
         self.processes.append(process)

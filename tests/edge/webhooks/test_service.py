@@ -12,6 +12,7 @@ from edge.sessions.spec import SessionSpec
 from edge.webhooks.queue.job import partition_of
 from edge.webhooks.worker.worker import PartitionWorker
 from router.cursor import Cursor
+from router.topology import HOOKS, RETRIES
 from tests.edge.webhooks.stage import QUICK, Stage
 from tests.waiting import eventually
 
@@ -58,3 +59,26 @@ async def test_only_the_worker_of_a_session_s_partition_is_told_of_its_change(
 
     partition = partition_of(session.id, QUICK.partitions)
     assert told == [(process.webhooks.partitions.terms[partition], session.id)]
+
+
+async def test_pending_jobs_are_asked_for_by_partition_only_where_a_stream_holds_any(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    process = await stage.process()
+    await stage.settled()
+    for stream, subjects in ((HOOKS, "hook.>"), (RETRIES, "retry.>")):
+        await stage.broker.stream(stream).purge(subjects)
+    asked: list[PartitionWorker] = []
+
+    async def count(worker: PartitionWorker) -> tuple[int, int]:
+        asked.append(worker)
+        return 1, 2
+
+    monkeypatch.setattr(PartitionWorker, "count_pending", count)
+    assert await process.webhooks._count_pending() == (0, 0)
+    assert not asked
+
+    # One that is parked for an endpoint that nobody has: no consumer takes it.
+    await stage.broker.store("hook.park.0.sess_nobody.all", b"{}", {"Nats-Msg-Id": secrets.token_hex(8)})
+    workers = len(process.webhooks._workers())
+    assert workers and await process.webhooks._count_pending() == (workers, 2 * workers)

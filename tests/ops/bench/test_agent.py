@@ -5,11 +5,11 @@ from __future__ import annotations
 from ops.bench import agent
 from router.broker import Broker
 from router.event import Event
-from router.nats.settings import BrokerSettings
+from tests.waiting import unhurried
 
 
 async def test_runs_are_begun_with_a_lease_and_waited_for_until_their_states_are_stored(own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "test") as broker:
+    async with Broker(unhurried(own_nats), "test") as broker:
         for n in range(3):
             await broker.publish(Event.new(f"agent.warm-{n}.state", {"status": "running"}))
 

@@ -17,6 +17,7 @@ from tests.e2e.tree import RunningCallboard, running_tree
 from tests.k8s.cast import open_house
 from tests.ops.command import ROOT, callboard
 from tests.servers import running_server
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def _session(http: httpx.Client) -> str:
 
 def _goes_on(tree: RunningCallboard, session: str, cursors: list[str]) -> None:
     """The session is there, a cursor leads behind its event, and new events come behind the old ones."""
-    with httpx.Client(base_url=tree.url, timeout=30) as http:
+    with httpx.Client(base_url=tree.url, timeout=PATIENCE) as http:
         assert http.get(f"/callbacks/sessions/{session}").is_success
         assert _numbers(_page(http, session, cursors[2])) == list(range(3, len(cursors)))
         (new,) = _publish(http, 100)
@@ -87,7 +88,7 @@ def _goes_on(tree: RunningCallboard, session: str, cursors: list[str]) -> None:
 @pytest.mark.slow
 def test_a_copy_of_a_stopped_data_folder_goes_on(folders: tuple[Path, Path]) -> None:
     one, other = folders
-    with running_tree(one, "--only", "edge") as tree, httpx.Client(base_url=tree.url) as http:
+    with running_tree(one, "--only", "edge") as tree, httpx.Client(base_url=tree.url, timeout=PATIENCE) as http:
         session, cursors = _session(http), _publish(http, *range(5))
 
     shutil.copytree(one / "data", other / "data")
@@ -100,7 +101,7 @@ def test_a_backup_of_a_running_system_is_restored_into_a_new_folder_and_into_ano
     tmp_path: Path, folders: tuple[Path, Path], bare_nats: str
 ) -> None:
     one, other = folders
-    with running_tree(one, "--only", "edge") as tree, httpx.Client(base_url=tree.url) as http:
+    with running_tree(one, "--only", "edge") as tree, httpx.Client(base_url=tree.url, timeout=PATIENCE) as http:
         session, cursors = _session(http), _publish(http, *range(5))
         told = json.loads(tree.callboard("backup", str(tmp_path / "saved"), "--json"))
         # What is published behind the backup is not in it.
@@ -120,7 +121,7 @@ def test_a_backup_of_a_running_system_is_restored_into_a_new_folder_and_into_ano
     assert f"restored EVENTS: {streams['EVENTS']} messages" in restored.stdout
     with running_tree(other, "--only", "edge") as tree:
         _goes_on(tree, session, cursors)
-        with httpx.Client(base_url=tree.url, timeout=30) as http:
+        with httpx.Client(base_url=tree.url, timeout=PATIENCE) as http:
             # A place that is another event's now is no place: the reader is told, and gets all that is kept.
             page = _page(http, session, later[-1])
             assert page["gap"]["reset"] is True, page

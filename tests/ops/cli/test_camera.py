@@ -13,13 +13,12 @@ from PIL import Image
 from actors.camera.actor import Camera
 from actors.camera.settings import CameraSettings
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.actors.system.running import running_actor
 from tests.ops.cli.test_webhooks import url  # noqa: F401 the running edge
 from tests.ops.command import callboard
 from tests.presences import PlayedActor
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 
 @pytest.mark.slow
@@ -28,7 +27,7 @@ async def test_a_camera_is_listed_set_and_gives_stills(url: str, own_nats: str, 
         return await asyncio.to_thread(callboard, "camera", *words, "--edge-url", url)
 
     settings = CameraSettings(width=320, height=240, linger=60.0)
-    async with Broker(BrokerSettings(own_nats), "camera", TopologySettings()) as broker:
+    async with Broker(unhurried(own_nats), "camera", TopologySettings()) as broker:
         assert "no camera is known" in (await run()).stdout
         await PlayedActor(broker, "main").begin()
         async with running_actor(lambda: Camera(settings), broker):

@@ -25,11 +25,10 @@ from router.codec import encode
 from router.deadletter import Origin, webhook_subject
 from router.deadletters import DeadLetters
 from router.event import Event
-from router.nats.settings import BrokerSettings
 from router.subject import STORED
 from router.topology import TopologySettings
 from tests.ops.command import ROOT, callboard, environment
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 Deadletters = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
 
@@ -45,7 +44,7 @@ async def url(nats_server: str) -> AsyncIterator[str]:
             serve(
                 application(
                     EdgeSettings(port=port, drain=0.1),
-                    BrokerSettings(nats_server),
+                    unhurried(nats_server),
                     TopologySettings(),
                     guard=GuardSettings(allow_loopback=True, allow_http=True),
                 ),
@@ -159,7 +158,7 @@ async def test_a_redrive_is_watched_to_its_end_and_tells_what_stays(
 async def test_a_redrive_that_sends_all_ends_well(
     deadletters: Deadletters, url: str, broker: Broker, entity: str
 ) -> None:
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
         body = {"delivery_method": "webhook", "webhook_url": "http://127.0.0.1:9/", "subjects": [f"job.{entity}x.>"]}
         session = (await http.post("/callbacks/sessions", json=body)).json()["session_id"]
     one, *_ = await bury(broker, session, 4)

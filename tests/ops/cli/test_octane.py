@@ -12,14 +12,13 @@ import pytest
 
 from actors.octane.actor import Octane, OctaneSettings
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.actors.octane.commanding import STEADY
 from tests.actors.octane.simulation import simulated
 from tests.actors.system.running import running_actor
 from tests.ops.cli.test_webhooks import url  # noqa: F401 the running edge
 from tests.ops.command import callboard
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, unhurried
 
 OctaneCommand = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
 
@@ -33,7 +32,7 @@ async def octane(url: str, own_nats: str) -> AsyncIterator[OctaneCommand]:  # no
 
     async with (
         simulated(STEADY) as simulator,
-        Broker(BrokerSettings(own_nats), "octane", TopologySettings()) as broker,
+        Broker(unhurried(own_nats), "octane", TopologySettings()) as broker,
         running_actor(partial(Octane, OctaneSettings(address=simulator.address)), broker),
     ):
         async with asyncio.timeout(PATIENCE):

@@ -12,9 +12,9 @@ import pytest
 from router.broker import Broker
 from router.nats.bucket import Bucket
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
 from router.topology import SESSIONS, TopologySettings
 from tests.ops.command import callboard
+from tests.waiting import unhurried
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ async def test_a_setting_that_was_changed_is_a_difference(server: str) -> None:
 async def test_limits_that_an_operator_has_set_are_differences_and_are_put_back(server: str) -> None:
     await asyncio.to_thread(callboard, "streams", "apply", NATS_URL=server)
     limits = {"max_msgs": 3, "max_msg_size": 100, "max_msgs_per_subject": 2}
-    async with Broker(BrokerSettings(server), "operator") as operator:
+    async with Broker(unhurried(server), "operator") as operator:
         config = (await operator.connection.api("STREAM.INFO.EVENTS"))["config"]
         await operator.connection.api("STREAM.UPDATE.EVENTS", {**config, **limits})
 
@@ -97,7 +97,7 @@ async def test_the_room_of_buckets_is_a_setting_that_is_told_applied_and_named_b
     assert "KV_SESSIONS.max_bytes: 134217728 became 65536" in applied.stdout
     assert after.returncode == 0, after.stdout
 
-    async with Broker(BrokerSettings(server), "test", TopologySettings(buckets_max_bytes=65536)) as broker:
+    async with Broker(unhurried(server), "test", TopologySettings(buckets_max_bytes=65536)) as broker:
         await Bucket(broker.connection, SESSIONS).put("large", b"x" * 60_000)
     done = await asyncio.to_thread(callboard, "doctor", "--json", **small)
     (room,) = [each for each in json.loads(done.stdout)["findings"] if each["check"] == "room"]

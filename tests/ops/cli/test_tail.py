@@ -19,7 +19,7 @@ from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
 from router.record import Record
 from tests.ops.command import callboard, running
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 
 async def _publish(broker: Broker, subject: str, *numbers: int) -> None:
@@ -106,7 +106,7 @@ async def test_nothing_is_missing_or_twice_while_events_are_published_at_full_sp
 async def test_a_restart_of_nats_costs_no_event(tmp_path: Path) -> None:
     server = EmbeddedServer(EmbeddedSettings(data_dir=tmp_path, port=free_port()))
     await server.start()
-    settings = BrokerSettings(url=server.url)
+    settings = unhurried(server.url)
     seen: list[int] = []
     try:
         async with Broker(settings, "writer") as writer, Broker(settings, "reader") as reader:

@@ -19,11 +19,10 @@ from edge.app import application
 from edge.server.serve import bind, serve
 from edge.settings import EdgeSettings
 from edge.webhooks.client.ssrf import GuardSettings
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import callboard
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 Webhooks = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
 
@@ -39,7 +38,7 @@ async def url(own_nats: str) -> AsyncIterator[str]:
             serve(
                 application(
                     EdgeSettings(port=port, drain=0.1),
-                    BrokerSettings(own_nats),
+                    unhurried(own_nats),
                     TopologySettings(),
                     guard=GuardSettings(allow_loopback=True, allow_http=True),
                 ),
@@ -72,7 +71,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def failing(url: str, receiver: Receiver, entity: str, count: int) -> str:
     """A session of which so many deliveries have failed for good."""
     receiver.answer = 500
-    async with httpx.AsyncClient(base_url=url) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
         made = await http.post(
             "/callbacks/sessions",
             json={

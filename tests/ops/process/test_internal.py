@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 
 import pytest
 
 from ops.process.datadir import CannotStart
 from ops.process.http import get
-from ops.process.internal import HEAD_BYTES, Internal
+from ops.process.internal import HEAD_BYTES, Internal, _own
 from ops.sections import InternalSettings
 from router.codec import from_json
 from router.nats.embedded import free_port
 from router.version import VERSION
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 
 async def test_it_answers_liveness_and_readiness_with_its_checks() -> None:
@@ -109,4 +111,29 @@ async def test_a_request_that_is_open_at_the_end_is_closed_without_an_error(
     async with asyncio.timeout(PATIENCE):
         assert await reader.read() == b""
     writer.close()
+    assert not caplog.records
+
+
+async def test_a_client_that_is_gone_before_its_answer_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    port, asked, gone = free_port(), asyncio.Event(), asyncio.Event()
+
+    async def late(_accepted: str) -> tuple[bytes, str]:
+        asked.set()
+        await gone.wait()
+        return b"", "text/plain"
+
+    internal = Internal(InternalSettings(port))
+    internal.metrics = late
+    async with internal.serving():
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            await asked.wait()
+        await asyncio.sleep(0.1)  # the reset is read, and the socket closed
+        gone.set()
+        await eventually(lambda: not internal._connections)
+        internal.metrics = _own
+        answer = await get("127.0.0.1", port, "/metrics", timeout=PATIENCE)
+
+    assert answer.status == 200
     assert not caplog.records

@@ -18,7 +18,7 @@ import pytest
 
 from router.cursor import Cursor
 from tests.e2e.tree import RunningCallboard, running_tree
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 OLD = Path(__file__).with_name("old_data")
 SAID: dict[str, Any] = json.loads((OLD / "answers.json").read_text())
@@ -41,7 +41,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCallboard]
 
 @pytest.fixture
 def http(tree: RunningCallboard) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=tree.url, timeout=30) as client:
+    with httpx.Client(base_url=tree.url, timeout=PATIENCE) as client:
         yield client
 
 

@@ -16,10 +16,9 @@ import pytest
 from edge import presence
 from router.broker import Broker
 from router.nats.embedded import free_port
-from router.nats.settings import BrokerSettings
 from tests.ops.command import running
 from tests.servers import Server, running_server
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +59,7 @@ async def is_shown(http: httpx.AsyncClient, *statuses: str) -> dict[str, Any]:
 
 
 async def statuses(url: str) -> list[str]:
-    async with Broker(BrokerSettings(url), "test") as broker:
+    async with Broker(unhurried(url), "test") as broker:
         records = (await broker.read("camera.main.state", 0)).records
     return [str(record.event.data["status"]) for record in records if record.event]
 

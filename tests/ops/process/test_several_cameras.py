@@ -13,7 +13,7 @@ import pytest
 from ops.process.http import get
 from router.nats.embedded import free_port
 from tests.ops.command import family, member, up
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
@@ -24,11 +24,11 @@ async def test_each_camera_is_a_process_of_its_own_and_one_that_hangs_stops_no_o
     cameras = f"door=rtsp://some:hush@127.0.0.1:{nobody}/one\nbench=sim:card?size=320x240\nmain=sim:card"
 
     async def states() -> dict[str, str]:
-        listed = json.loads((await get("127.0.0.1", port, "/cameras")).body)["cameras"]
+        listed = json.loads((await get("127.0.0.1", port, "/cameras", timeout=PATIENCE)).body)["cameras"]
         return {each["id"]: each["status"] for each in listed}
 
     async def pictured(name: str) -> bool:
-        snapshot = await get("127.0.0.1", port, f"/cameras/{name}/snapshot", timeout=10)
+        snapshot = await get("127.0.0.1", port, f"/cameras/{name}/snapshot", timeout=PATIENCE)
         return snapshot.status == 200 and snapshot.body.startswith(b"\xff\xd8")
 
     async with up(tmp_path, "--only", "edge,camera", "--port", str(port), CAMERAS=cameras) as running:

@@ -17,7 +17,7 @@ from router.nats.embedded import free_port
 from tests.actors.octane.commanding import GOING, STEADY
 from tests.actors.octane.simulation import simulated
 from tests.ops.command import member, up
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 NAMES = ("main", "left")
 
@@ -30,11 +30,11 @@ async def test_each_octane_has_state_commands_and_pictures_of_its_own_and_outliv
 
     async def give(instance: str, command: str, **arguments: object) -> tuple[int, dict[str, object]]:
         path, body = f"/commands/octane/{instance}/{command}", json.dumps(arguments).encode()
-        answer = await get("127.0.0.1", port, path, timeout=10, method="POST", body=body)
+        answer = await get("127.0.0.1", port, path, timeout=PATIENCE, method="POST", body=body)
         return answer.status, json.loads(answer.body)
 
     async def states() -> dict[str, str]:
-        octanes = json.loads((await get("127.0.0.1", port, "/octanes")).body)["octanes"]
+        octanes = json.loads((await get("127.0.0.1", port, "/octanes", timeout=PATIENCE)).body)["octanes"]
         return {each["id"]: each["status"] for each in octanes}
 
     async with simulated(STEADY) as main, simulated(replace(STEADY, generation=OctaneGeneration.ALPHA_5)) as left:
@@ -58,7 +58,9 @@ async def test_each_octane_has_state_commands_and_pictures_of_its_own_and_outliv
             await eventually(started)
 
             async def pictured() -> bool:
-                snapshots = [await get("127.0.0.1", port, f"/octane/{name}/snapshot", timeout=10) for name in NAMES]
+                snapshots = [
+                    await get("127.0.0.1", port, f"/octane/{name}/snapshot", timeout=PATIENCE) for name in NAMES
+                ]
                 return all(each.status == 200 and each.body.startswith(b"\xff\xd8") for each in snapshots)
 
             await eventually(pictured)

@@ -16,9 +16,8 @@ import pytest
 from ops.process.http import get
 from router.broker import Broker
 from router.nats.embedded import free_port
-from router.nats.settings import BrokerSettings
 from tests.ops.command import ROOT, callboard, environment, family, member, up
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
@@ -136,7 +135,7 @@ async def test_a_killed_nats_server_is_started_again_with_its_data(tmp_path: Pat
 
         await command.says("nats-server was killed by SIGKILL")
         await eventually(lambda: "nats-server.conf" in " ".join(family(tmp_path).values()))
-        async with Broker(BrokerSettings(url=url, connect_timeout=10), "test") as broker:
+        async with Broker(unhurried(url), "test") as broker:
             assert [record.subject for record in (await broker.read("job.>", 0)).records] == ["job.a.started"]
 
 

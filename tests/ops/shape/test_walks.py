@@ -15,6 +15,7 @@ async def test_an_event_is_packed_once_on_its_way_and_no_view_is_made_for_it() -
     assert not any(name.startswith("actors/") for name in walk.files)
     assert walk.visits == dict.fromkeys(
         (
+            "edge/http/direct.py",
             "edge/http/ingest.py",
             "edge/http/batch.py",
             "router/broker.py",

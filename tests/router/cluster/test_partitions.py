@@ -18,9 +18,8 @@ from router.cluster.partitions import Partitions
 from router.cluster.role import RoleSettings
 from router.errors import Timeout
 from router.nats.bucket import Bucket, Entry
-from router.nats.settings import BrokerSettings
 from router.topology import LEASES
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 # Short enough to wait for a death, and longer than a busy machine keeps a living member from its refresh.
 SETTINGS = RoleSettings(ttl=6.0, poll=0.1)
@@ -84,7 +83,7 @@ class Member:
 
 
 async def join(url: str, name: str, kind: type[Bucket] = Bucket) -> Member:
-    broker = Broker(BrokerSettings(url=url, request_timeout=60.0), name)
+    broker = Broker(unhurried(url), name)
     await broker.open()
     return Member(broker, name, kind)
 
@@ -92,7 +91,7 @@ async def join(url: str, name: str, kind: type[Bucket] = Bucket) -> Member:
 @pytest.fixture
 async def bucket(own_nats: str) -> AsyncIterator[Bucket]:
     """The bucket of the owners, as one sees it who owns nothing."""
-    async with Broker(BrokerSettings(url=own_nats, request_timeout=60.0), "test") as broker:
+    async with Broker(unhurried(own_nats), "test") as broker:
         yield Bucket(broker.connection, LEASES)
 
 
@@ -125,6 +124,18 @@ async def test_partitions_are_shared_evenly_as_processes_come_go_and_die(own_nat
     assert not any(term.clean for term in first.terms[before:])
 
     await leave(third)
+    await eventually(lambda: shared(first))
+    await leave(first)
+
+
+async def test_who_is_alone_and_looks_seldom_shares_with_others_at_once(own_nats: str, monkeypatch: Any):
+    monkeypatch.setattr("router.cluster.partitions.LONE_SECONDS", 3600.0)
+    first = await join(own_nats, "a")
+    await eventually(lambda: first.partitions._is_alone_and_settled)
+
+    second = await join(own_nats, "b")
+    await eventually(lambda: shared(first, second))
+    await second.die()
     await eventually(lambda: shared(first))
     await leave(first)
 

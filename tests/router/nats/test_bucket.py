@@ -17,7 +17,7 @@ from router.nats.settings import BrokerSettings
 from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, RUNS, SESSIONS
 from tests.proxy import Proxy
 from tests.router.buckets import resize, stored_headers
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS, RUNS)
 
@@ -145,7 +145,7 @@ async def test_a_purge_leaves_what_is_newer_than_the_revision_it_names(broker: B
 
 
 async def test_a_key_of_a_full_bucket_can_be_deleted(own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "test") as broker:
+    async with Broker(unhurried(own_nats), "test") as broker:
         bucket = Bucket(broker.connection, SESSIONS)
         await resize(broker, SESSIONS, 5000)
         with pytest.raises(Refused) as refusal:
@@ -160,7 +160,7 @@ async def test_a_key_of_a_full_bucket_can_be_deleted(own_nats: str) -> None:
 
 
 async def test_a_listing_leaves_no_consumer_behind(own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "test") as broker:
+    async with Broker(unhurried(own_nats), "test") as broker:
         bucket = Bucket(broker.connection, LEASES)
         await bucket.put("a", b"1")
 

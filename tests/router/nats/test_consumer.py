@@ -14,8 +14,7 @@ from router.event import Event
 from router.nats.bucket import Bucket, Entry
 from router.nats.consumer import Consumer, Message
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 
 def _consumer(broker: Broker, entity: str, heard: list[Message], credit: int = 8) -> Consumer:
@@ -108,7 +107,7 @@ async def test_pulling_goes_on_after_the_server_was_killed(tmp_path: Path) -> No
     server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port()))
     await server.start()
     try:
-        async with Broker(BrokerSettings(server.url), "t") as broker:
+        async with Broker(unhurried(server.url), "t") as broker:
             heard: list[Message] = []
             consumer = _consumer(broker, "a", heard, credit=100)
             task = asyncio.ensure_future(consumer.run())
@@ -188,7 +187,27 @@ async def test_a_quiet_consumer_is_not_taken_for_a_lost_one(
 
     await eventually(lambda: sum(b"Idle Heartbeat" in beat for beat in beats) >= 4)
 
-    assert "fell silent" not in caplog.text
+    assert "no heartbeat from the consumer" not in caplog.text
+    await broker.publish(Event.new(f"job.{entity}.x"))
+    await eventually(lambda: len(heard) == 1)
+    task.cancel()
+
+
+async def test_a_pull_that_brings_nothing_at_all_is_made_again(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(consumer_module, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(consumer_module, "CHECK_SECONDS", 0.05)
+    heard: list[Message] = []
+    consumer = _consumer(broker, entity, heard)
+    arrived = consumer._arrived
+    is_deaf = True
+    monkeypatch.setattr(consumer, "_arrived", lambda *message: None if is_deaf else arrived(*message))
+    task = asyncio.ensure_future(consumer.run())
+    await eventually(lambda: "no heartbeat from the consumer" in caplog.text)
+
+    is_deaf = False
+    monkeypatch.setattr(consumer_module, "SILENCE_SECONDS", 3600.0)
     await broker.publish(Event.new(f"job.{entity}.x"))
     await eventually(lambda: len(heard) == 1)
     task.cancel()

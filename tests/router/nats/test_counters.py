@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from router.nats.counters import BOUNDS, Delays
 
 
@@ -21,3 +25,16 @@ def test_a_negative_delay_counts_as_none() -> None:
     delays.observe(-5.0)
 
     assert (delays.counts[0], delays.sum) == (1, 0.0)
+
+
+@given(st.lists(st.floats(-1, 20)), st.integers(0, 5))
+def test_several_at_once_count_as_one_by_one(durations: list[float], count: int) -> None:
+    together, each = Delays(), Delays()
+
+    together.observe_all(durations)
+    together.observe_many(0.3, count)
+    for seconds in [*durations, *[0.3] * count]:
+        each.observe(seconds)
+
+    assert together.counts == each.counts
+    assert together.sum == pytest.approx(each.sum)

@@ -11,7 +11,7 @@ import pytest
 from router.broker import Broker
 from router.errors import EmbeddedError
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
+from tests.waiting import unhurried
 
 
 async def test_another_nats_server_on_the_pinned_port_is_not_taken_for_ours(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ async def test_a_port_that_nobody_asked_for_and_that_is_taken_meanwhile_is_given
             await ours.start()
 
             assert ours.port != taken
-            async with Broker(BrokerSettings(url=ours.url), "test") as broker:
+            async with Broker(unhurried(ours.url), "test") as broker:
                 assert (await broker.state()).messages == 0
         finally:
             await ours.stop()

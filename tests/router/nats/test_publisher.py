@@ -11,16 +11,15 @@ from router.broker import Broker
 from router.errors import Refused, Timeout
 from router.nats.error_codes import ErrorCode
 from router.nats.publisher import Publish, Publisher
-from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack
 from router.topology import HOOKS, TopologySettings
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 
 @pytest.fixture
 async def alone(own_nats: str) -> AsyncIterator[Broker]:
     """A broker on a server of its own, with room for fifty jobs of a session."""
-    settings = BrokerSettings(url=own_nats, request_timeout=60.0)
+    settings = unhurried(own_nats)
     async with Broker(settings, "test", TopologySettings(hooks_per_session=50)) as opened:
         yield opened
 

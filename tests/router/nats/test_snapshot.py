@@ -12,11 +12,11 @@ import pytest
 from router.errors import Refused
 from router.nats.connection import Connection
 from router.nats.embedded import free_port
-from router.nats.settings import BrokerSettings
 from router.nats.snapshot import CHUNK_BYTES, restore_stream, save_stream
 from router.nats.stream import Stream, stream_names
 from router.topology import EVENTS, TopologySettings, streams
 from tests.servers import running_server
+from tests.waiting import unhurried
 
 
 @asynccontextmanager
@@ -25,7 +25,7 @@ async def _server(folder: Path) -> AsyncIterator[Connection]:
     folder.mkdir()
     port = free_port()
     with running_server(folder, f'listen: 127.0.0.1:{port}\njetstream {{ store_dir: "{folder / "data"}" }}\n'):
-        connection = Connection(BrokerSettings(f"nats://127.0.0.1:{port}"), "test")
+        connection = Connection(unhurried(f"nats://127.0.0.1:{port}"), "test")
         await connection.open()
         try:
             yield connection

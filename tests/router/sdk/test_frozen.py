@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
 from tests.e2e.tree import RunningCallboard
 from tests.router.sdk.runs import events_of, types
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +22,7 @@ import logging, sys, time
 from router.sdk import RunSettings, SyncRun
 logging.basicConfig(level=logging.WARNING)
 url, run, edge_or_nats = sys.argv[1:]
-with SyncRun(run, url, settings=RunSettings(ttl=2)) as made:
+with SyncRun(run, url, settings=RunSettings(ttl=5)) as made:
     made.progress(0.5)
     while made.report.unsent:
         time.sleep(0.01)
@@ -40,7 +39,7 @@ async def test_a_frozen_program_is_failed_in_its_place_and_revives(
     running_callboard: RunningCallboard, entity: str, tmp_path: Path, way: str
 ) -> None:
     url = running_callboard.nats_url if way == "nats" else running_callboard.url
-    async with Broker(BrokerSettings(url=running_callboard.nats_url, request_timeout=60.0), "test") as broker:
+    async with Broker(unhurried(running_callboard.nats_url), "test") as broker:
 
         async def failed() -> bool:
             return any(event.data.get("synthesized") for event in await events_of(broker, entity))

@@ -20,12 +20,11 @@ from actors.system.supervisor import run_actor
 from router.broker import Broker
 from router.codec import to_json
 from router.nats.headers import header
-from router.nats.settings import BrokerSettings
 from router.recording_entry import Recording
 from router.recordings import Recordings
 from router.topology import TopologySettings
 from tests import parts
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 # Small, and wide enough for the strip with the number of the picture.
 SMALL = CameraSettings(width=320, height=240, fps=30.0)
@@ -82,7 +81,7 @@ async def camera_on(
 ) -> AsyncIterator[RecordedCamera]:
     """Runs a camera actor while the block runs, and then stops it in good order."""
     stop = asyncio.Event()
-    async with Broker(BrokerSettings(url), "test camera", topology) as broker:
+    async with Broker(unhurried(url), "test camera", topology) as broker:
         running = asyncio.ensure_future(
             run_actor(make or (lambda: Camera(settings)), broker, instance=instance, stop=stop)
         )

@@ -12,12 +12,12 @@ import pytest
 from actors.camera.recording.shelf import RecordingShelf
 from router.broker import Broker
 from router.errors import Refused
-from router.nats.settings import BrokerSettings
 from router.recording_entry import RecordedPiece, Recording, new_recording_id
 from router.recordings import Recordings
 from router.topology import MIB, TopologySettings
 from tests.actors.camera.recording.test_file import begun, headers
 from tests.servers import serving_small
+from tests.waiting import unhurried
 
 
 async def test_a_file_that_was_left_open_gets_its_index(broker: Broker, entity: str) -> None:
@@ -147,7 +147,7 @@ async def test_a_file_that_was_left_open_in_a_full_store_is_closed_without_its_e
 async def small(tmp_path: Path) -> AsyncIterator[Broker]:
     with serving_small(tmp_path, 256 * 1024) as server:
         settings = TopologySettings(recordings_max_bytes=4 * MIB)
-        async with Broker(BrokerSettings(server.url), "test", settings) as opened:
+        async with Broker(unhurried(server.url), "test", settings) as opened:
             yield opened
 
 

@@ -16,10 +16,9 @@ from edge.app import application
 from edge.server.serve import bind, serve
 from edge.settings import EdgeSettings
 from edge.webhooks.client.ssrf import GuardSettings
-from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.conftest import QUIET, RunningEdge
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, unhurried
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ async def running(nats: str, path: Path, **given: Any) -> AsyncIterator[Stoppabl
         serving = serve(
             application(
                 EdgeSettings(port=port, **options),
-                BrokerSettings(nats),
+                unhurried(nats),
                 TopologySettings(),
                 guard=GuardSettings(allow_loopback=True, allow_http=True),
             ),
@@ -78,14 +77,14 @@ async def running(nats: str, path: Path, **given: Any) -> AsyncIterator[Stoppabl
 
     thread = threading.Thread(target=run)
     thread.start()
-    await asyncio.to_thread(up.wait, 15)
+    await asyncio.to_thread(up.wait, PATIENCE)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
             yield StoppableEdge(port, http, lambda: loop.call_soon_threadsafe(stop.set))
     finally:
         if thread.is_alive():
             loop.call_soon_threadsafe(stop.set)
-        await asyncio.to_thread(thread.join, 20)
+        await asyncio.to_thread(thread.join, PATIENCE)
         assert not thread.is_alive(), "the edge does not stop"
     if faults:
         raise faults[0]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from edge.errors import Problem
+from edge.transports.fast import plain_request
 from edge.transports.fast.head import MAX_HEAD
 from edge.transports.fast.plain_request import PlainAnswer, lines_of_answer, read_request, refusal_of
 
 BODY = b'{"subject":"job.1.started"}'
+HEADERS = {b"host": b"localhost", b"x-a": b"again"}
 
 
 def request(*headers: str, line: str = "POST /events HTTP/1.1", body: bytes = BODY, length: str | None = None) -> bytes:
@@ -88,3 +90,29 @@ def test_a_refusal_is_a_problem_with_its_headers() -> None:
     assert dict(refused.headers) == {
         b"cache-control": b"no-store", b"retry-after": b"3", b"content-type": b"application/problem+json",
     }  # fmt: skip
+
+
+def test_a_head_that_came_before_is_read_with_another_body() -> None:
+    for body in (b"{}", b"[]", b"{}\r\n\r\n{}"):
+        assert read_request(request("X-A: again", body=body)) == (
+            {**HEADERS, b"content-length": b"%d" % len(body)},
+            body,
+        )
+    # Of the same head, a body that is cut or followed by more is no plain request.
+    assert read_request(request("X-A: again", body=b"{}")[:-1]) is None
+    assert read_request(request("X-A: again", body=b"{}") + b"P") is None
+    assert read_request(request("X-A: again", body=b"{}"), 20) is None
+
+
+def test_heads_are_kept_within_bounds_and_not_with_the_key_of_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: dict[bytes, object] = {}
+    monkeypatch.setattr(plain_request, "_heads", heads)
+    monkeypatch.setattr(plain_request, "MAX_HEADS", 4)
+
+    for number in range(10):
+        assert read_request(request(f"X-A: {number}")) is not None
+        assert 1 <= len(heads) <= 4
+    heads.clear()
+    assert read_request(request("Idempotency-Key: one")) is not None
+    assert read_request(request(f"X-Long: {'a' * plain_request.MAX_KEPT_HEAD}")) is not None
+    assert not heads

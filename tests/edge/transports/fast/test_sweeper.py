@@ -100,9 +100,9 @@ def test_connections_at_one_place_share_the_bytes_of_a_heartbeat(monkeypatch: py
     sweeper = Sweeper(FastPathSettings())
     encoder = SseEncoder(CALLBACK)
 
-    first = sweeper.heartbeat(encoder, "position", Connection(position=7))
-    same = sweeper.heartbeat(encoder, "position", Connection(position=7))
-    other = sweeper.heartbeat(encoder, "position", Connection(position=8))
+    first = sweeper.heartbeat(encoder, "position", 7, Connection(position=7))
+    same = sweeper.heartbeat(encoder, "position", 7, Connection(position=7))
+    other = sweeper.heartbeat(encoder, "position", 8, Connection(position=8))
 
     assert first is same and b'"position":7' in first
     assert other is not first and b'"position":8' in other

@@ -10,6 +10,7 @@ import os
 import pytest
 import websockets
 
+from edge.hub import heartbeats
 from edge.settings import FastPathSettings, SessionSettings
 from edge.transports import frames
 from tests.edge.conftest import RunningEdge, n
@@ -222,6 +223,27 @@ async def test_a_filtered_reader_s_cursor_moves_on(nats_server: str, path: Path,
             while (told := await stream.next())[1] < cursor:
                 pass
             assert told[0] == "position"
+
+
+@pytest.mark.parametrize("lane", ["lane", "lane-uvloop"])
+async def test_who_comes_to_a_crowded_process_is_told_a_longer_period_and_gets_its_heartbeats(
+    nats_server: str, lane: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeats, "SHORTEST", 0.2)
+    monkeypatch.setattr(heartbeats, "LEVEL_READERS", 1)
+    async with running(nats_server, PATHS[lane], session=SessionSettings()) as edge:
+        session = await edge.session()
+        async with (
+            edge.socket(session, "?controls=all") as first,
+            edge.sse(session) as second,
+            edge.socket(session, "?controls=all") as third,
+        ):
+            told = [await first.control("ready"), (await second.next())[2], await third.control("ready")]
+            for socket in (first, third):
+                for _ in range(3):
+                    assert (await socket.next())["control"] in ("heartbeat", "position")
+
+    assert [said["heartbeat_seconds"] for said in told] == [0.2, 0.4, 0.8]
 
 
 async def test_a_rotated_connection_is_asked_to_come_back(nats_server: str, path: Path) -> None:

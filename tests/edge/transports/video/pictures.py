@@ -15,9 +15,10 @@ import websockets
 from router.broker import Broker
 from router.event import Event
 from router.frame import pack, unpack
+from router.nats.bucket import Bucket
 from router.rungs import JPEG, Rung, rung_subject
 from tests.edge.conftest import UNHURRIED, RunningEdge
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 # As large as a picture of 1280 x 1024, so that the kernels' buffers hold what they hold there.
 SIZE = 108_000
@@ -33,6 +34,11 @@ class PictureSource:
     async def known(self) -> PictureSource:
         await self.broker.publish(Event.new(f"camera.{self.entity}.state", {"status": "streaming", "height": 1024}))
         return self
+
+    async def watched(self) -> None:
+        """Waits until viewers are sent what comes from now on: a socket is `ready` before its process has subscribed."""
+        leases = Bucket(self.broker.connection, "LEASES")
+        await eventually(lambda: leases.entries(f"view.camera.{self.entity}.>"))
 
     def header(self, rung: Rung = JPEG, **more: Any) -> dict[str, Any]:
         return {
@@ -151,6 +157,18 @@ def watch_mjpeg(edge: RunningEdge, entity: str, seconds: float, each: float) -> 
             ages.append(time.time() * 1000 - captured)
             time.sleep(each)
     return ages
+
+
+@contextlib.asynccontextmanager
+async def beside(edge: RunningEdge, entity: str, query: str = "") -> AsyncIterator[SocketViewer]:
+    """A viewer that shows each picture at once: what it sees late, the machine kept waiting, and every viewer with it."""
+    async with watching(edge, entity, query) as viewer:
+        showing = asyncio.ensure_future(viewer.watch(10 * PATIENCE))
+        try:
+            yield viewer
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
 
 
 def high(values: list[float], share: float = 0.99) -> float:

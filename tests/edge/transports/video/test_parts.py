@@ -19,12 +19,11 @@ from edge.transports.video.parts import LiveParts
 from edge.transports.video.relay import Video
 from router.broker import Broker
 from router.frame import in_parts, pack, unpack
-from router.nats.settings import BrokerSettings
 from router.rungs import JPEG, Rung, rung_subject
 from router.topology import TopologySettings
 from tests.edge.transports.video.h264 import access_units
 from tests.servers import serving_small
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 SMALL = 64 * 1024
 MIB = 1024 * 1024
@@ -53,8 +52,8 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def relaying(url: str, topology: TopologySettings = TOPOLOGY) -> AsyncIterator[tuple[Video, BrokerRuntime]]:
     """An edge's relay and an actor's runtime, each with a connection of its own."""
     async with (
-        Broker(BrokerSettings(url=url), "edge", topology) as edge,
-        Broker(BrokerSettings(url=url), "actor", topology) as actor,
+        Broker(unhurried(url), "edge", topology) as edge,
+        Broker(unhurried(url), "actor", topology) as actor,
     ):
         video, runtime = Video(edge, "edge-1"), BrokerRuntime(actor, Gauges("stock-parts"))
         tasks = [asyncio.ensure_future(video.run()), asyncio.ensure_future(runtime.send_frames())]

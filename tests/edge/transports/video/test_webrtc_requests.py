@@ -14,9 +14,8 @@ from edge.transports.video.webrtc import WebRtc
 from edge.transports.video.webrtc_peer import Peer
 from edge.transports.video.webrtc_requests import SUBJECT, PeerRequest, PeerRequests
 from router.broker import Broker
-from router.nats.settings import BrokerSettings
 from tests.edge.transports.video.test_webrtc import filmed
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, unhurried
 
 
 class Process:
@@ -34,7 +33,7 @@ class Process:
 
 @contextlib.asynccontextmanager
 async def process(id: str, url: str) -> AsyncIterator[Process]:
-    async with Broker(BrokerSettings(url), id) as broker:
+    async with Broker(unhurried(url), id) as broker:
         made = Process(id, broker)
         listening = asyncio.ensure_future(made.requests.run())
         await asyncio.sleep(0)
@@ -83,7 +82,7 @@ async def test_a_process_that_hangs_or_answers_nonsense_holds_no_peer(
     nats_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webrtc_requests, "ANSWER_SECONDS", 0.1)
-    async with process("aaaaaaaa", nats_server) as asked, Broker(BrokerSettings(nats_server), "t") as broker:
+    async with process("aaaaaaaa", nats_server) as asked, Broker(unhurried(nats_server), "t") as broker:
         heard: list[str] = []
         hung = await broker.connection.listen(f"{SUBJECT}.eeeeeeee", lambda *_: heard.append("hung"))
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.webhooks.queue.ordering import ALL
-from edge.webhooks.queue.room import CEILING, OVERHEAD, PART, RUN, Account, Room, Sizes
+from edge.webhooks.queue.room import CEILING, OVERHEAD, PART, RUN, Account, Room, RoomSettings, Sizes
 from router.broker import Broker
 from router.topology import HOOKS, TopologySettings
 from tests.edge.webhooks.stage import Stage
+from tests.waiting import PATIENCE
 
 KIB = 1024
 
@@ -105,3 +108,15 @@ async def test_jobs_on_their_way_into_the_stream_count_until_they_are_settled(st
     room.settled("sess_a", 4)  # refused
     await room.measure()
     assert room.held("sess_a")[0] == 6
+
+
+async def test_room_that_nobody_uses_is_measured_early_once_somebody_does() -> None:
+    room = Room(_Sized(), RoomSettings(every=0.01))
+    waiting = asyncio.ensure_future(room.wait(3600.0))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    room.take("sess_1", 100)
+    await asyncio.wait_for(waiting, PATIENCE)
+    # From then on it is looked at as often as while a session waits for room.
+    await asyncio.wait_for(room.wait(3600.0), PATIENCE)

@@ -22,14 +22,13 @@ from router.layout_entry import KEY
 from router.limits import largest_event
 from router.nats.bucket import Bucket
 from router.nats.embedded import free_port
-from router.nats.settings import BrokerSettings
 from router.topology import LAYOUT, LEASES
 from tests.actors.alerts.readings import HOT, written
 from tests.actors.system.running import running_actor
 from tests.ops.command import callboard, doctor_findings
 from tests.router.resharding import broker_of, reshard
 from tests.servers import running_server, serving_small
-from tests.waiting import eventually
+from tests.waiting import eventually, unhurried
 
 NARROW = """
 listen: 127.0.0.1:{port}
@@ -87,7 +86,7 @@ async def test_webhook_partitions_without_an_owner_that_lives_are_found(
     own_nats: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nats, "HAND_OVER", 0.0)
-    async with Broker(BrokerSettings(url=own_nats), "test") as broker:
+    async with Broker(unhurried(own_nats), "test") as broker:
         bucket = Bucket(broker.connection, LEASES)
         assert (await _partitions(broker)).verdict == WARN
 
@@ -110,7 +109,7 @@ async def test_rules_that_are_not_in_force_and_an_alertmanager_that_is_away_are_
 ) -> None:
     file, away = written(tmp_path, HOT), f"http://us:secret@127.0.0.1:{free_port()}"
     settings = AlertsSettings(rules_file=str(file), alertmanager=AlertmanagerSettings((away,)))
-    async with Broker(BrokerSettings(url=own_nats), "test") as broker:
+    async with Broker(unhurried(own_nats), "test") as broker:
         assert await _alerts(broker.connection) == []
         async with running_actor(lambda: Alerts(settings), broker):
             rules, manager = await eventually(lambda: _away(broker))

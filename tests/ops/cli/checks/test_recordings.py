@@ -8,9 +8,9 @@ from ops.cli.checks.findings import OK, WARN
 from ops.cli.checks.recordings import examine_recordings, recordings_finding
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.settings import BrokerSettings
 from router.recordings import Usage
 from router.topology import MIB
+from tests.waiting import unhurried
 
 
 def test_a_store_that_fills_is_told_with_what_helps() -> None:
@@ -32,7 +32,7 @@ async def test_a_server_without_storage_for_recordings_is_a_warning_with_the_set
     server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port(), max_file="4GB"))
     await server.start()
     try:
-        async with Broker(BrokerSettings(server.url), "t") as broker:
+        async with Broker(unhurried(server.url), "t") as broker:
             (found,) = await examine_recordings(broker)
     finally:
         await server.stop()

@@ -1,0 +1,91 @@
+"""Timers that expire together: what a process does at intervals it does at their multiples, so that it wakes once for all of it.
+
+An idle process has some forty tasks that look after something every half a second to every fifteen seconds. With a timer
+each they wake it some forty times a second, and what a wake-up takes (epoll, cold caches, one more write to NATS) is more than
+what is then done. The multiples of an interval lie at the same moment for all tasks of a process, and elsewhere in each process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import weakref
+from collections.abc import Callable
+
+_PHASE_MS = random.randrange(3_600_000)
+# Shorter intervals have timers of their own.
+_MIN_MS = 20
+
+# By loop: what is called at a moment, in milliseconds of the monotonic clock.
+_due: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, list[Callable[[], None]]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def until_multiple(interval: float) -> float:
+    """The seconds until the next multiple of an interval: more than 0, and never more than the interval."""
+    whole = round(interval * 1000)
+    return _left(_now(), whole) / 1000 if whole >= _MIN_MS else interval
+
+
+async def coalesced_sleep(interval: float) -> None:
+    """Sleeps until the next multiple of an interval, which is never longer than the interval."""
+    whole = round(interval * 1000)
+    if whole < _MIN_MS:
+        await asyncio.sleep(interval)
+        return
+    loop = asyncio.get_running_loop()
+    slept: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not slept.done():
+            slept.set_result(None)
+
+    _call(loop, whole, wake)
+    await slept
+
+
+def call_repeatedly(interval: float, call: Callable[[], None]) -> Callable[[], None]:
+    """Calls `call()`, which must not raise, at each multiple of an interval from now on; returns what ends that."""
+    loop = asyncio.get_running_loop()
+    whole = max(round(interval * 1000), _MIN_MS)
+    ended = False
+
+    def again() -> None:
+        if not ended:
+            _call(loop, whole, again)
+            call()
+
+    def end() -> None:
+        nonlocal ended
+        ended = True
+
+    _call(loop, whole, again)
+    return end
+
+
+def _call(loop: asyncio.AbstractEventLoop, whole: int, call: Callable[[], None]) -> None:
+    calls = _due.get(loop)
+    if calls is None:
+        calls = _due[loop] = {}
+    now = _now()
+    left = _left(now, whole)
+    together = calls.get(now + left)
+    if together is None:
+        together = calls[now + left] = []
+        loop.call_later(left / 1000, _expire, calls, now + left)
+    together.append(call)
+
+
+def _expire(calls: dict[int, list[Callable[[], None]]], due: int) -> None:
+    for call in calls.pop(due):
+        call()
+
+
+def _now() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def _left(now: int, whole: int) -> int:
+    return whole - (now + _PHASE_MS) % whole
