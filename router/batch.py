@@ -78,11 +78,14 @@ class _Batch:
         is_first = len(places) == len(self._many)
         if self._broker.earlier.active:
             places = [place for place in places if not await self._find(place, is_first)]
-        layout = self._broker.layouts.current
-        sent: list[Publish] = []
+        generation = self._broker.layouts.current.current
+        only, sent = generation.only, list[Publish]()
+        # The last subject of each stream.
+        lasts: dict[str, str] = {}
         for place in places:
             event, payload, dedup, headers, _ = self._many[place]
-            subject = layout.shard_of(event.subject).stored(event.subject)
+            shard = only or generation.shard_of(event.subject)
+            lasts[shard.stream] = subject = shard.prefix + event.subject
             named = {"Nats-Msg-Id": dedup}
             sent.append(Publish(subject, payload, {**named, **headers} if headers else named))
         answers: Answers = self._answers if len(places) == len(self._many) else [None] * len(places)
@@ -95,7 +98,7 @@ class _Batch:
             raise
         acks = [answer for answer in found if isinstance(answer, Ack)]
         if len(acks) == len(found):
-            self._take_all(places, sent, acks)
+            self._take_all(places, lasts, acks)
             return []
         for place, message, answer in zip(places, sent, found, strict=True):
             if is_sealed(answer):
@@ -123,12 +126,16 @@ class _Batch:
     def _publication(self, place: int) -> Publication:
         return Publication(self._many[place].event, self._begun)
 
-    def _take_all(self, places: list[int], sent: list[Publish], acks: list[Ack]) -> None:
-        """Notes that all were stored, as they mostly are."""
-        for place, ack in zip(places, acks, strict=True):
-            self._answers[place] = ack
-        all_stored([self._many[place].event for place in places], acks, self._begun)
-        for stream, subject in {stream_of(message.subject): message.subject for message in sent}.items():
+    def _take_all(self, places: list[int], lasts: Mapping[str, str], acks: list[Ack]) -> None:
+        """Notes that all were stored, as they mostly are; `lasts` are the last subjects, by stream."""
+        if len(places) == len(self._many):
+            self._answers[:] = acks
+            all_stored([each[0] for each in self._many], acks, self._begun)
+        else:
+            for place, ack in zip(places, acks, strict=True):
+                self._answers[place] = ack
+            all_stored([self._many[place].event for place in places], acks, self._begun)
+        for stream, subject in lasts.items():
             self._broker.unanswered.pop(stream, None)
             self._broker.acknowledged[stream] = subject
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import msgspec
 
@@ -56,10 +56,14 @@ class Generation:
         """Which lives of the streams these are: the epochs of the shards, joined by `~`."""
         return "~".join(shard.epoch for shard in self.shards)
 
+    @cached_property
+    def only(self) -> Shard | None:
+        """The shard of a generation that has one."""
+        return self.shards[0] if len(self.shards) == 1 else None
+
     def shard_of(self, subject: str) -> Shard:
         """The shard that holds the events of a subject; of a pattern with a literal domain and entity those that match it."""
-        shards = self.shards
-        return shards[0] if len(shards) == 1 else shards[partition(subject, len(shards))]
+        return self.only or self.shards[partition(subject, len(self.shards))]
 
     def shards_of(self, patterns: Iterable[str]) -> tuple[Shard, ...]:
         """The shards that may hold events of some patterns, in the order of their indexes."""
@@ -111,7 +115,7 @@ class Layout:
         ends = ends or {}
         return cls(tuple(generation(number, count, ends.get(number)) for number, count in counts))
 
-    @property
+    @cached_property
     def current(self) -> Generation:
         """The generation that takes new events."""
         return self.generations[-1]
@@ -147,6 +151,8 @@ class Layout:
 FIRST = Layout.of([(0, 1)])
 
 
+# 4,096 subjects: as many as a process publishes to again within a while.
+@lru_cache(4096)
 def partition(subject: str, count: int) -> int:
     """Which of so many shards takes a subject: what nats-server's `{{partition(count,1,2)}}` makes of its first two tokens.
 

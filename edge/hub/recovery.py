@@ -11,6 +11,7 @@ from edge import metrics
 from edge.filters.evaluation import Filtering
 from edge.hub.feed import UNSETTLED, Feed, Unsettled
 from edge.hub.integrity import Integrity
+from edge.hub.published import PublishedCursors
 from edge.hub.recent import Recent
 from edge.settings import SessionSettings
 from edge.types import Batch
@@ -77,6 +78,8 @@ class ReaderRecovery:
         self._settings = settings
         self._flush = flush
         self._unencodable = unencodable
+        # The cursor of an event that was just stored, as `published`, where nothing has to be asked; else None.
+        self.published_now = PublishedCursors(integrity, self.check).cursor
 
     # Cursors
 
@@ -123,12 +126,6 @@ class ReaderRecovery:
             except BrokerError as fault:
                 log.debug("the check of a cursor was not found; the cursor has none", extra={"fault": str(fault)})
         return self.cursor(position)
-
-    def published_now(self, ack: Ack, check: int) -> str | None:
-        """The same as `published`, where the events are in one stream and nothing has to be asked; else None."""
-        if ack.duplicate or self._integrity.layout.current.number:
-            return None
-        return token(self._integrity.epoch, ack.sequence, check)
 
     async def published(self, ack: Ack, check: int) -> str:
         """The cursor of an event that was just stored, whose bytes have this check; a repeat has that of the first."""

@@ -1,7 +1,8 @@
 """Measures Callboard on this machine and prints one table: `make bench`.
 
-    make bench                                        all but `crowd` and `versus`, within six minutes
+    make bench                                        all but `shards`, `crowd` and `versus`, within six minutes
     make bench ARGS='--only deliver,latency --seconds 3'
+    make bench ARGS='--only shards'                   what several streams of events cost one edge, within three minutes
     make bench ARGS='--only crowd --full'             100,000 connections over several edges; without --full 10,000
     make bench ARGS='--only versus'                   beside Centrifugo, nchan and a Starlette loop, within four minutes
     make bench ARGS='--full --json'                   all, and larger crowds: 5,000 idle connections, storms of 2,000
@@ -49,6 +50,7 @@ from ops.bench import (
     routing,
     rules,
     sdk,
+    shards,
     storm,
     tree,
     versus,
@@ -81,11 +83,12 @@ PARTS: Mapping[str, Part] = {
     "webhooks": webhooks.run,
     "routing": routing.run,
     "rules": rules.run,
+    "shards": shards.run,
     "crowd": crowd.run,
     "versus": versus.run,
 }
 # Run by name or with --full only: what is measured in six minutes is ours.
-BY_NAME = ("crowd", "versus")
+BY_NAME = ("shards", "crowd", "versus")
 
 
 async def measure(parts: list[str], plan: Plan, quiet: bool) -> tuple[list[ReportRow], bool]:

@@ -7,6 +7,7 @@ the readers, whose progress is in a file that both map, follow; `pace` keeps a r
 
 from __future__ import annotations
 
+import itertools
 import json
 import mmap
 import secrets
@@ -15,6 +16,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,13 +47,13 @@ def data(size: int = 100) -> dict[str, Any]:
 
 
 class EventTemplate:
-    """An event of one subject as the bytes of its NATS message, but for id and times."""
+    """An event of one subject as the bytes of its NATS message, but for id and times; `prefix` says where it is stored."""
 
-    def __init__(self, subject: str, inbox: str) -> None:
+    def __init__(self, subject: str, inbox: str, prefix: str = STORED) -> None:
         event = Event.new(subject, data(), source="bench", id=_ID, time_ns=_TIME)
         payload = encode(event)
         headers = f"NATS/1.0\r\nNats-Msg-Id: {_ID}\r\n\r\n".encode()
-        head = f"HPUB {STORED}{subject} {inbox} {len(headers)} {len(headers) + len(payload)}\r\n".encode()
+        head = f"HPUB {prefix}{subject} {inbox} {len(headers)} {len(headers) + len(payload)}\r\n".encode()
         whole = head + headers + payload + b"\r\n"
         first, second, rest = whole.split(_ID.encode())
         before, rest = rest.split(struct.pack(">Q", _TIME))
@@ -73,6 +75,17 @@ class EventTemplate:
         return b"".join(parts)
 
 
+class TemplateRing:
+    """Events of several subjects in turn."""
+
+    def __init__(self, templates: Iterable[EventTemplate]) -> None:
+        self._turn = itertools.cycle(templates)
+
+    def make(self, count: int) -> bytes:
+        """As `EventTemplate.make`."""
+        return b"".join(template.make(1) for template in itertools.islice(self._turn, count))
+
+
 class Producer:
     """The socket, and how far the acknowledgements and the readers have come."""
 
@@ -89,8 +102,11 @@ class Producer:
         options = {"verbose": False, "headers": True, "no_responders": False, "name": "bench", "lang": "raw"}
         self._socket.sendall(f"CONNECT {json.dumps(options)}\r\nSUB {self._inbox} 1\r\nPING\r\n".encode())
 
-    def template(self, subject: str) -> EventTemplate:
-        return self._templates.setdefault(subject, EventTemplate(subject, self._inbox))
+    def template(self, subject: str, prefix: str = STORED) -> EventTemplate:
+        return self._templates.setdefault(prefix + subject, EventTemplate(subject, self._inbox, prefix))
+
+    def _ring(self, subjects: Mapping[str, str]) -> TemplateRing:
+        return TemplateRing([self.template(subject, prefix) for subject, prefix in subjects.items()])
 
     def listen(self, seconds: float) -> None:
         """Waits so long for what the server has to say, and counts the acknowledgements in it."""
@@ -110,9 +126,15 @@ class Producer:
         (count,) = struct.unpack("<Q", self._progress[:8])
         return int(count)
 
-    def burst(self, subject: str, count: int, follow: bool, most: int = UNRECEIVED) -> dict[str, float]:
-        """Publishes so many, each acknowledged; at most so many ahead of the readers, where it is to follow them."""
-        template, sent = self.template(subject), 0
+    def burst(
+        self, subject: str | Mapping[str, str], count: int, follow: bool, most: int = UNRECEIVED
+    ) -> dict[str, float]:
+        """Publishes so many, each acknowledged; at most so many ahead of the readers, where it is to follow them.
+
+        Several subjects come with the prefix under which the events of each are stored.
+        """
+        template = self.template(subject) if isinstance(subject, str) else self._ring(subject)
+        sent = 0
         self._acknowledged = 0
         base, began = self.received(), time.monotonic()
         while self._acknowledged < count:

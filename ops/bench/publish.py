@@ -33,22 +33,33 @@ LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
 class Posting(NamedTuple):
-    """How events are posted: how many in a request, over how many connections with one request in flight each, as what."""
+    """How events are posted: how many in a request, over how many connections with one request in flight each, as what.
+
+    The events are of these subjects in turn.
+    """
 
     size: int
     beside: int
     kind: str = JSON
+    subjects: tuple[str, ...] = (SUBJECT,)
 
     @property
     def title(self) -> str:
         many = "single" if self.size == 1 else f"{self.size:,} a request"
         return f"POST /events, {many}{' of msgpack' if self.kind == MSGPACK else ''}, {self.beside} in flight"
 
-    @property
-    def body(self) -> bytes:
-        event = {"subject": SUBJECT, "data": PAYLOAD}
-        said = event if self.size == 1 else [event] * self.size
+    def body(self, connection: int = 0) -> bytes:
+        """What one of the connections posts."""
+        subjects = [self.subjects[(connection + place) % len(self.subjects)] for place in range(self.size)]
+        events = [{"subject": subject, "data": PAYLOAD} for subject in subjects]
+        said = events[0] if self.size == 1 else events
         return msgpack.packb(said) if self.kind == MSGPACK else json.dumps(said).encode()
+
+    def request(self, port: int, connection: int = 0) -> bytes:
+        """The same as an HTTP request."""
+        body = self.body(connection)
+        head = f"POST /events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {self.kind}\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 POSTS = (
@@ -75,7 +86,7 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
         settle_on(cores.others, place.nats_pid)
         found: dict[str, list[PublishRun]] = {}
         await _sdk(place, 256, 0.3)
-        await _http(place, POSTS[0], 0.3)
+        await posted(place, POSTS[0], 0.3)
         for _ in range(RUNS):
             settle_on(cores.server, os.getpid())
             for beside in IN_FLIGHT:
@@ -83,7 +94,7 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
                 found.setdefault(title, []).append(await _sdk(place, beside, plan.seconds))
             settle_on(cores.others, os.getpid())
             for posting in POSTS:
-                found.setdefault(posting.title, []).append(await _http(place, posting, plan.seconds))
+                found.setdefault(posting.title, []).append(await posted(place, posting, plan.seconds))
         for title, runs in found.items():
             per_cpu = [each.per_cpu for each in runs] if title.startswith("POST") else []
             yield ReportRow(
@@ -107,7 +118,8 @@ async def _sdk(place: Stand, beside: int, seconds: float) -> PublishRun:
     return PublishRun(sum(counts) / passed, sum(counts) / watch.read()["sdk"], watch.shares())
 
 
-async def _http(place: Stand, posting: Posting, seconds: float) -> PublishRun:
+async def posted(place: Stand, posting: Posting, seconds: float) -> PublishRun:
+    """Posts for so many seconds."""
     watch = CpuWatch(edge=place.edge_pid, nats=place.nats_pid, client=os.getpid())
     count, passed = await asyncio.to_thread(post, place.port, posting, seconds)
     events = count * posting.size
@@ -115,24 +127,21 @@ async def _http(place: Stand, posting: Posting, seconds: float) -> PublishRun:
 
 
 def post(port: int, posting: Posting, seconds: float) -> tuple[int, float]:
-    """Posts one body over several connections, on each when the last was answered; how often, in how many seconds."""
-    body, beside = posting.body, posting.beside
-    head = f"POST /events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {posting.kind}\r\n"
-    asked = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    """Posts over several connections, on each when its last request was answered; how often, in how many seconds."""
     with selectors.DefaultSelector() as selector:
-        for _ in range(beside):
-            fresh = socket.create_connection(("127.0.0.1", port))
+        for number in range(posting.beside):
+            fresh, asked = socket.create_connection(("127.0.0.1", port)), posting.request(port, number)
             fresh.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            selector.register(fresh, selectors.EVENT_READ, bytearray())
+            selector.register(fresh, selectors.EVENT_READ, (bytearray(), asked))
             fresh.sendall(asked)
         began = time.perf_counter()
-        answered, waiting = 0, beside
+        answered, waiting = 0, posting.beside
         while waiting:
             ready = selector.select(10)
             if not ready:
                 raise BenchError("POST /events is not answered")
             for key, _ in ready:
-                connection, have = key.fileobj, key.data
+                connection, (have, asked) = key.fileobj, key.data
                 assert isinstance(connection, socket.socket)
                 have += connection.recv(1 << 16)
                 if not _whole(have):

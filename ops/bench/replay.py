@@ -26,7 +26,7 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
                 await place.producer.ask("burst", subject=subject, count=count, follow=False)
                 # The position of the edge comes up to there with the first event it hears, or asks for.
                 session = await place.session(subject)
-                read = _polled(place, session, count) if way == "polling" else _streamed(place, session, count, way)
+                read = polled(place, session, count) if way == "polling" else _streamed(place, session, count, way)
                 watch = place.watch()
                 seconds = await read
                 busy, spent = watch.shares(), watch.read()
@@ -43,7 +43,7 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
             )
 
 
-async def _polled(place: Stand, session: str, count: int) -> float:
+async def polled(place: Stand, session: str, count: int) -> float:
     began, have, cursor = time.perf_counter(), 0, "earliest"
     while have < count:
         async with place.http.get(f"{session}/events", params={"cursor": cursor, "limit": PAGE}) as answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from ops.bench.producer import EventTemplate, data
+from ops.bench.producer import EventTemplate, TemplateRing, data
 from router.codec import decode
 from router.subject import STORED
 
@@ -27,3 +27,13 @@ def test_each_event_has_an_id_of_its_own_and_the_time_it_was_made() -> None:
     for message, event in zip(messages, events, strict=True):
         assert f"Nats-Msg-Id: {event.id}\r\n".encode() in message
         assert before <= event.time <= time.time_ns() and event.data["at"] == event.time
+
+
+def test_events_of_several_subjects_are_made_in_turn_for_where_each_is_stored() -> None:
+    places = {"job.a.said": "evs.1.0.", "job.b.said": "evs.1.1."}
+    ring = TemplateRing([EventTemplate(subject, "_INBOX.x", prefix) for subject, prefix in places.items()])
+
+    made = ring.make(3) + ring.make(1)
+
+    stored = [line.split()[1].decode() for line in made.split(b"\r\n") if line.startswith(b"HPUB ")]
+    assert stored == ["evs.1.0.job.a.said", "evs.1.1.job.b.said"] * 2

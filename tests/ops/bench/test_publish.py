@@ -38,8 +38,17 @@ def test_each_row_says_how_it_is_posted() -> None:
 
     assert listed.title == "POST /events, 3 a request, 2 in flight"
     assert packed.title == "POST /events, 2 a request of msgpack, 1 in flight"
-    assert len(json.loads(listed.body)) == 3 and len(msgpack.unpackb(packed.body)) == 2
-    assert json.loads(Posting(1, 1).body) == msgpack.unpackb(packed.body)[0]
+    assert len(json.loads(listed.body())) == 3 and len(msgpack.unpackb(packed.body())) == 2
+    assert json.loads(Posting(1, 1).body()) == msgpack.unpackb(packed.body())[0]
+
+
+def test_the_events_of_a_posting_are_of_its_subjects_in_turn() -> None:
+    listed = Posting(3, 2, subjects=("job.a.said", "job.b.said"))
+
+    said = [[event["subject"] for event in json.loads(listed.body(connection))] for connection in range(2)]
+
+    assert said == [["job.a.said", "job.b.said", "job.a.said"], ["job.b.said", "job.a.said", "job.b.said"]]
+    assert json.loads(Posting(1, 2, subjects=listed.subjects).body(1))["subject"] == "job.b.said"
 
 
 async def stored(store: Broker) -> int:  # noqa: F811

@@ -14,7 +14,7 @@ async def test_all_events_are_read_by_pages_and_as_a_stream(monkeypatch: pytest.
         await place.producer.ask("burst", subject="job.bench-test.said", count=100, follow=False)
         session = await place.session("job.bench-test.said")
 
-        assert await replay._polled(place, session, 100) > 0
+        assert await replay.polled(place, session, 100) > 0
         assert await replay._streamed(place, session, 100, "websocket") > 0
         with pytest.raises(BenchError, match="only 100 of 101 events"):
-            await replay._polled(place, session, 101)
+            await replay.polled(place, session, 101)
