@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from ops.bench import crowd
-from ops.bench.crowd import FEWEST, MOST, SPARE, edges_for, run
+from ops.bench.crowd import FEWEST, MOST, SPARE, edges_for, heartbeats_a_second, run
 from ops.bench.stand import Plan
 
 
@@ -34,15 +34,24 @@ async def test_a_crowd_beyond_the_limit_of_open_files_is_left_out() -> None:
     assert row.figure is None and f"only {SPARE + 100:,} files may be open" in row.note
 
 
+@pytest.mark.parametrize(("readers", "rate"), [(0, 0.0), (600, 50.0), (12_500, 1000 / 12 + 1000 / 24 + 10_500 / 48)])
+def test_heartbeats_of_a_crowd_are_counted_by_their_periods(readers: int, rate: float) -> None:
+    assert heartbeats_a_second(readers) == pytest.approx(rate)
+
+
 @pytest.mark.slow
-async def test_a_small_crowd_is_measured_and_one_of_its_edges_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crowd, "SMALL", 60)
-    monkeypatch.setattr(crowd, "IDLE_SECONDS", 1)
+async def test_a_small_crowd_with_tokens_is_measured_one_of_its_edges_dies_and_another_one_is_left_by_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {"SMALL": 60, "STORM": 40, "USERS": 4, "IDLE_SECONDS": 1, "BASE_SECONDS": 1}.items():
+        monkeypatch.setattr(crowd, name, value)
 
     rows = [row async for row in run(Plan())]
 
-    assert [row.unit for row in rows] == ["s", "kB", "%", "s", "s"]
-    opened, _, idle, events, back = rows
+    assert [row.unit for row in rows] == ["s", "kB", "%", "s", "s", "s"]
+    opened, _, idle, events, back, storm = rows
     assert opened.what.startswith("60 connections, half WebSocket, half SSE, over 3 edges")
-    assert all(row.figure is not None and row.figure >= 0 for row in (opened, idle, events, back))
-    assert len(events.runs) == 3 and back.what.startswith("20 connections of a dead edge")
+    assert "WebSocket 0." in opened.note and "SSE 0." in opened.note and "tokens of 4 users" in opened.note
+    assert all(row.figure is not None and row.figure >= 0 for row in (opened, idle, events, back, storm))
+    assert len(events.runs) == 3 and "of its reader's" in events.note
+    assert back.what.startswith("20 connections of a dead edge") and storm.what.startswith("40 readers")
