@@ -14,6 +14,7 @@ from router.dedup import of_event
 from router.earlier_ids import EarlierIds
 from router.errors import BrokerError, Conflict, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
+from router.event_place import PlaceNumber, place_in
 from router.events_state import EventsState, StreamState
 from router.layout import ORIGINAL, Generation, Layout, Shard
 from router.layouts import Layouts
@@ -307,9 +308,10 @@ class Broker:
         """Counts the events of generation 0 under one pattern, as `ShardStore.count`."""
         return await self.shard(ORIGINAL).count(pattern, after)
 
-    async def last_of(self, subject: str) -> int:
+    async def last_place(self, subject: str) -> PlaceNumber:
         """Reads how far the shard reaches that takes a subject."""
-        return (await self.shard(self.layout.shards_of((subject,))[0]).state()).last
+        shard = self.layout.shard_of(subject)
+        return place_in(shard, (await self.shard(shard).state()).last)
 
     async def latest(self, patterns: Sequence[str], upto: Position | None = None) -> list[Record]:
         """Reads the newest event of every subject under the patterns, the oldest first; with `upto` as of that position."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edge.dialects.dialect import Body, DialectPart, FoldedDialect
+from router.position import Position
 from router.record import Record
 
 # Says of each event, in order, whether the stream ends behind it; None where the event is of another life and is passed over.
@@ -23,18 +24,19 @@ Ending = Callable[[Record], bool | None]
 MAX_SHARED = 8
 
 
-_PART_ID = re.compile(r"(.+)\.([1-9]\d{0,3})\Z")
+# Cursors of several shards have dots of their own.
+_PART_ID = re.compile(r"(?:(2-.+)_|(?!2-)(.+)\.)([1-9]\d{0,3})\Z")
 
 
 def part_id(cursor: str, count: int) -> str:
     """The id of a client that has so many parts of an event, and not yet all; the cursor is behind the event."""
-    return f"{cursor}.{count}"
+    return f"{cursor}_{count}" if cursor.startswith("2-") else f"{cursor}.{count}"
 
 
 def read_part_id(said: str) -> tuple[str, int]:
     """The cursor of an event, and how many of its parts a client has; 0 where it has all."""
     found = _PART_ID.match(said)
-    return (found[1], int(found[2])) if found else (said, 0)
+    return (found[1] or found[2], int(found[3])) if found else (said, 0)
 
 
 class Taken:
@@ -64,12 +66,12 @@ class Folding:
         self,
         dialect: FoldedDialect,
         parameters: Mapping[str, str],
-        after: int = 0,
+        after: Position | None = None,
         ending: Ending = endless,
         had: int = 0,
     ) -> None:
-        """Up to the sequence `after` the client has everything, and of the event behind it the first `had` parts: so far all is
-        folded in silence."""
+        """Up to the position `after` the client has everything, of its last event the first `had` parts where these are not all: so
+        far all is folded in silence."""
         self.dialect = dialect
         # Whether the event behind which the stream ends was taken; what comes after it says nothing.
         self.over = False
@@ -93,9 +95,12 @@ class Folding:
             # Also behind an end that the dialect fails on.
             self.over = ends
         self._state = taken.state
-        if self._had and record.sequence == self._after + 1:
+        if self._after is not None and self._after.covers(record):
+            # Of no earlier generation: there `of` is beyond every sequence.
+            if not self._had or self._after.of(record.shard) != record.sequence:
+                return None
             taken = Taken(taken.state, taken.parts[self._had :], self._had)
-        return taken if taken.parts and record.sequence > self._after else None
+        return taken if taken.parts else None
 
     def _step(self, record: Record, epoch: str) -> Taken:
         shared = record.encoded.get(self.dialect.name)
@@ -108,9 +113,9 @@ class Folding:
                 shared[self._state] = taken
         return taken
 
-    def shares(self, position: int) -> bool:
+    def shares(self, position: Position) -> bool:
         """Whether others can read along with a reader at this position: it is past its silence, and not at its end."""
-        return not self.over and self._after + bool(self._had) <= position
+        return not self.over and (self._after is None or position.reaches(self._after))
 
     def agrees(self, other: Folding) -> bool:
         """Whether both make the same of all that comes, once neither is silent."""

@@ -11,6 +11,7 @@ from edge import metrics
 from edge.filters.evaluation import Filtering
 from edge.hub.feed import UNSETTLED, Feed, Unsettled
 from edge.hub.integrity import Integrity
+from edge.hub.places import EventPlaces
 from edge.hub.published import PublishedCursors
 from edge.hub.recent import Recent
 from edge.settings import SessionSettings
@@ -80,6 +81,7 @@ class ReaderRecovery:
         self._unencodable = unencodable
         # The cursor of an event that was just stored, as `published`, where nothing has to be asked; else None.
         self.published_now = PublishedCursors(integrity, self.check).cursor
+        self.places = EventPlaces(integrity)
 
     # Cursors
 
@@ -141,23 +143,6 @@ class ReaderRecovery:
         # Not noted: the check of what lies past the end that was read last tells a stream that was rolled back.
         checks = [check if each is shard else self.check(position.of(each), each) for each in generation.shards]
         return str(cursor_of(position, generation.epoch, tuple(checks)))
-
-    def position_in(self, subject: str, sequence: int) -> Position:
-        """Up to a sequence in the shard that takes a subject, and in the others all that was received here."""
-        return self._integrity.position.at(self._shard_of(subject), sequence)
-
-    def place_in(self, subject: str, sequence: int) -> Cursor | VectorCursor:
-        """The cursor of a sequence in the shard that takes a subject, for readers of nothing else."""
-        position = self.position_in(subject, sequence)
-        return cursor_of(position, self._integrity.layout.current.epoch)
-
-    def sequence_in(self, subject: str, cursor: Cursor | VectorCursor) -> int | None:
-        """The sequence that a cursor says of the shard that takes a subject; None where it says none."""
-        epoch = self._shard_of(subject).epoch
-        return next((part.sequence for part in cursor.parts if part.epoch == epoch), None)
-
-    def _shard_of(self, subject: str) -> Shard:
-        return self._integrity.layout.shards_of((subject,))[0]
 
     async def _find_checks(self, position: Position, shards: tuple[Shard, ...], state: EventsState) -> None:
         """Asks for the checks of a position's places that are not at hand, since a client is given its cursor. Raises BrokerError."""

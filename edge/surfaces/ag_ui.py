@@ -56,7 +56,7 @@ async def run_agent(request: Request, keep: Keep | None = None) -> Reading | Res
     if last_event_id(request) or (same and not same[-1].over):
         # A client whose connection was cut repeats its request: it joins, and never starts twice.
         return await read_life(request, (same or last_turn(turns, asked.threadId))[-1], parameters)
-    before = await edge_of(request).broker.last_of(patterns[0])
+    before = await edge_of(request).broker.last_place(patterns[0])
     incarnation = await start_run(
         # All that read the run call it as this client does, but one whose ids are not unique.
         request, request.path_params["agent"], asked.threadId, body, incarnation=None if same else asked.runId

@@ -93,7 +93,7 @@ async def joined_run(request: Request, agent: str, key: Any, input: Any) -> RunL
     life = await find_life(request, name, ("agent",))
     if life is not None and (not life.over or last_event_id(request)):
         return life
-    before = await edge_of(request).broker.last_of(patterns_of("agent", name)[0])
+    before = await edge_of(request).broker.last_place(patterns_of("agent", name)[0])
     try:
         await start_run(request, agent, name, input, "agent")
     except Problem as problem:

@@ -38,7 +38,7 @@ class ChatStopAnswer(msgspec.Struct, kw_only=True):
 async def _send(request: Request) -> Reading | Response:
     body = await read_json(request)
     asked = read_as(body, ChatRequest)
-    before = await edge_of(request).broker.last_of(patterns_of("thread", asked.id)[0])
+    before = await edge_of(request).broker.last_place(patterns_of("thread", asked.id)[0])
     given = {name: value for name, value in body.items() if name not in ("id", "agent")}
     incarnation = await start_run(request, asked.agent, asked.id, given)
     turns = [turn for turn in await find_turns(request, asked.id) if turn.incarnation == incarnation]

@@ -98,7 +98,7 @@ async def _begin_behind(
     messages = given_messages(asked.input, (from_json(message)["id"] for message in before))
     if len(messages) > MAX_GIVEN:
         raise Problem("bad_body", f"input.messages: at most {MAX_GIVEN} new messages", field="input")
-    behind = await edge_of(request).broker.last_of(patterns_of("thread", thread)[0])
+    behind = await edge_of(request).broker.last_place(patterns_of("thread", thread)[0])
     incarnation = await start_run(request, asked.assistant_id, thread, input_of(asked, before, messages))
     given = with_ids(messages, incarnation)
     broker = edge_of(request).broker

@@ -35,7 +35,7 @@ from edge.problem import count_refusal
 from edge.runtime import Edge
 from edge.sessions.registry import Session
 from edge.sessions.spec import UNSTORED, SessionSpec
-from edge.surfaces.lives import find_life, patterns_of
+from edge.surfaces.lives import begin_of, find_life
 from edge.surfaces.surface import SocketSurface, Surface
 from edge.types import Authorized, ReadRequest
 from edge.view import MAX_PATTERNS, Pace, View
@@ -248,10 +248,7 @@ async def _start(socket: WebSocket, job: str, cursor: str | None) -> Start:
     if (said := parse_start(cursor)) is not None:
         return said
     life = await find_life(socket, job, ("job", "agent"))
-    if life is None or not life.begin:
-        return Start(now=True) if life is None else Start(earliest=True)
-    pattern = patterns_of(life.domain, life.name)[0]
-    return Start(cursor=edge_of(socket).hub.recovery.place_in(pattern, life.begin))
+    return Start(now=True) if life is None else begin_of(socket, life)
 
 
 ROWS: tuple[Surface, ...] = (SocketSurface(path="/ws", handler=socket_channels),)

@@ -15,6 +15,7 @@ from edge.http.body import edge_of
 from edge.surfaces.lives import LifeEnding, RunLife, patterns_of
 from router.codec import from_json, to_json
 from router.event import Event
+from router.event_place import place_in
 from router.record import Record
 from router.run_entry import incarnation_of
 from router.subject import Subject, escape
@@ -71,9 +72,10 @@ async def read_conversation(request: HTTPConnection, turns: Sequence[RunLife]) -
     if folds:
         at = 0
         recovery, patterns = edge_of(request).hub.recovery, patterns_of("thread", thread)
-        async for records in recovery.since(patterns, recovery.position_in(patterns[0], turns[first].begin)):
+        async for records in recovery.since(patterns, recovery.places.position(turns[first].begin)):
             for record in records:
-                while at + 1 < len(folds) and record.sequence > turns[first + at + 1].begin:
+                place = place_in(record.shard, record.sequence)
+                while at + 1 < len(folds) and place > turns[first + at + 1].begin:
                     at += 1
                 folds[at].take(record)
     found = [fold.said() for fold in folds]

@@ -27,7 +27,7 @@ from edge.http.credentials import address_of, principal_of
 from edge.http.openapi.operation import Answer, header, operation
 from edge.http.streams import stream_answer, time_left
 from edge.sessions.registry import Session
-from edge.surfaces.lives import START, LifeEnding, RunLife, find_life, patterns_of, unknown_run
+from edge.surfaces.lives import START, LifeEnding, RunLife, begin_of, find_life, patterns_of, unknown_run
 from edge.surfaces.serving import session_of_surface
 from edge.surfaces.surface import CallSurface, Reading, Surface
 from edge.transports import polling
@@ -35,6 +35,7 @@ from edge.transports.durable_sse import Belongs, DurableEncoder, always
 from edge.types import ReadRequest
 from edge.view import FULL, View
 from router.cursor import Cursor, Start, VectorCursor, parse_cursor
+from router.event_place import BEFORE_ALL, PlaceNumber, place_in, reached
 from router.record import Record
 from router.subject import check_pattern
 
@@ -81,14 +82,14 @@ class DurableStream:
     life: RunLife | None = None
 
     @property
-    def begin(self) -> int:
-        """The sequence before its first event; 0 where it has all that is stored."""
-        return self.life.begin if self.life is not None else 0
+    def begin(self) -> PlaceNumber:
+        """The place before its first event; `BEFORE_ALL` where it has all that is stored."""
+        return self.life.begin if self.life is not None else BEFORE_ALL
 
     @property
-    def end(self) -> int:
-        """The sequence behind which it is closed; 0 while it is open."""
-        return self.life.end if self.life is not None else 0
+    def end(self) -> PlaceNumber:
+        """The place behind which it is closed; `BEFORE_ALL` while it is open."""
+        return self.life.end if self.life is not None else BEFORE_ALL
 
     @property
     def is_turn(self) -> bool:
@@ -97,10 +98,11 @@ class DurableStream:
 
     def has(self, record: Record) -> bool:
         """Says whether an event up to the end belongs to it: what ends a turn may be the start of the next one."""
-        if self.end and record.sequence > self.end:
-            return False
+        if not self.end:
+            return True
+        place = place_in(record.shard, record.sequence)
         unsaid = self.life is not None and self.life.final is None
-        return not (self.end and unsaid and self.is_turn and record.sequence == self.end and _starts(record))
+        return place < self.end or (place == self.end and not (unsaid and self.is_turn and _starts(record)))
 
 
 def _starts(record: Record) -> bool:
@@ -151,7 +153,7 @@ def _headers(offset: str, cache: str, *, up_to_date: bool = False, closed: bool 
 async def _served(request: Request, stream: DurableStream) -> Response | ASGIApp:
     """Answers a request for a stream. Raises Problem, BadInput or BrokerError."""
     if request.method == "HEAD":
-        offset = await _offset(request, stream, stream.end) if stream.end else await _tail(request, stream)
+        offset = await _offset(request, stream.end) if stream.end else await _tail(request, stream)
         headers = _headers(offset, _NEVER, closed=stream.end > 0)
         return Response(headers=headers, media_type="application/json")
     asked = read_asked(request)
@@ -159,8 +161,8 @@ async def _served(request: Request, stream: DurableStream) -> Response | ASGIApp
         raise draining_problem()
     if stream.end and (asked.now or (asked.place is not None and _is_behind(request, stream, asked.place))):
         # Behind the end there are offsets, too: a client may have been led there before it was known.
-        place = max(stream.end, _sequence(request, stream, asked.place) or 0)
-        return _over(asked, await _offset(request, stream, place))
+        place = max(stream.end, _place(request, stream, asked.place) or BEFORE_ALL)
+        return _over(asked, await _offset(request, place))
     if asked.live == SSE:
         return await _streamed(request, stream, asked)
     if asked.now and not asked.live:
@@ -169,20 +171,20 @@ async def _served(request: Request, stream: DurableStream) -> Response | ASGIApp
     return await _polled(request, stream, asked)
 
 
-async def _offset(request: Request, stream: DurableStream, sequence: int) -> str:
-    """The offset of a place in the shard that holds the stream's events."""
+async def _offset(request: Request, place: PlaceNumber) -> str:
+    """The offset of a place in the shard that holds it."""
     recovery = edge_of(request).hub.recovery
-    return await recovery.find_cursor(recovery.position_in(stream.subjects[0], sequence))
+    return await recovery.find_cursor(recovery.places.position(place))
 
 
-def _sequence(request: Request, stream: DurableStream, place: Cursor | VectorCursor | None) -> int | None:
-    """The sequence that an offset says of the shard that holds the stream's events."""
-    return None if place is None else edge_of(request).hub.recovery.sequence_in(stream.subjects[0], place)
+def _place(request: Request, stream: DurableStream, offset: Cursor | VectorCursor | None) -> PlaceNumber | None:
+    """Up to which place an offset says that the stream of a run was read; None where it says none."""
+    return None if offset is None else edge_of(request).hub.recovery.places.read(stream.subjects[0], offset)
 
 
-def _is_behind(request: Request, stream: DurableStream, place: Cursor | VectorCursor) -> bool:
-    sequence = _sequence(request, stream, place)
-    return sequence is not None and sequence >= stream.end
+def _is_behind(request: Request, stream: DurableStream, offset: Cursor | VectorCursor) -> bool:
+    place = _place(request, stream, offset)
+    return place is not None and place >= stream.end
 
 
 async def _tail(request: Request, stream: DurableStream) -> str:
@@ -208,13 +210,12 @@ def _over(asked: Asked, offset: str) -> Response:
 def _start(request: Request, stream: DurableStream, asked: Asked) -> Start:
     if asked.now:
         return Start(now=True)
-    begin = edge_of(request).hub.recovery.place_in(stream.subjects[0], stream.begin)
+    begin = Start(earliest=True) if stream.life is None else begin_of(request, stream.life)
     if asked.place is None:
-        return Start(cursor=begin) if stream.begin else Start(earliest=True)
+        return begin
     # Who was in an earlier life of a run reads on through the end of that; a turn of a thread has nothing of another one.
-    sequence = _sequence(request, stream, asked.place)
-    early = stream.is_turn and sequence is not None and sequence < stream.begin
-    return Start(cursor=begin if early else asked.place)
+    place = _place(request, stream, asked.place) if stream.is_turn else None
+    return begin if place is not None and place < stream.begin else Start(cursor=asked.place)
 
 
 def _gone() -> Problem:
@@ -253,8 +254,8 @@ async def _polled(request: Request, stream: DurableStream, asked: Asked) -> Resp
     records = [record for record in polled.records if stream.has(record)]
     stats.offered(len(records))
     stats.written(len(records))
-    closed = 0 < stream.end <= (_sequence(request, stream, parse_cursor(polled.next)) or 0)
-    offset = await _offset(request, stream, stream.end) if closed else polled.next
+    closed = bool(stream.end) and _is_behind(request, stream, parse_cursor(polled.next))
+    offset = await _offset(request, stream.end) if closed else polled.next
     if asked.live and not records and not polled.more:
         headers = _headers(offset, _NEVER, up_to_date=True, closed=closed)
         return Response(status_code=204, headers=_with_cursor(headers, asked, closed))
@@ -313,12 +314,13 @@ async def _streamed(request: Request, stream: DurableStream, asked: Asked) -> AS
             auth.leave()
         raise
     cursor, belongs = stream_cursor(asked.cursor), _belongs(stream)
+    end = reached(stream.end) if stream.end else None
     reading = ReadRequest(
         session.id,
         view,
         DURABLE_STREAMS,
         auth,
-        encoder=lambda chunked: DurableEncoder(cursor, belongs, stream.end, chunked=chunked),
+        encoder=lambda chunked: DurableEncoder(cursor, belongs, end, chunked=chunked),
     )
     return stream_answer(edge, reading, start, FULL, auth)
 
@@ -346,7 +348,7 @@ class _OfLife:
         return _OfLife(self._source, copy.copy(self._ending))
 
     def __call__(self, record: Record) -> tuple[bool, bool]:
-        if record.sequence <= self._source.begin:
+        if place_in(record.shard, record.sequence) <= self._source.begin:
             return True, False
         over = self._ending(record)
         if over and self._source.is_turn and _starts(record):
@@ -360,7 +362,7 @@ def _belongs(stream: DurableStream) -> Belongs:
     if stream.life is None:
         return always
     if stream.end:
-        return lambda record: (stream.has(record), record.sequence >= stream.end)
+        return lambda record: (stream.has(record), place_in(record.shard, record.sequence) >= stream.end)
     return _OfLife(stream, LifeEnding(stream.life))
 
 

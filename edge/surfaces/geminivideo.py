@@ -17,7 +17,8 @@ from edge.http.body import edge_of, json_answer, read_query
 from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, operation
 from edge.surfaces.agents import START_PROBLEMS, joined_run
-from edge.surfaces.lives import RunLife, client_place, find_life, granted_domains, patterns_of, read_life
+from edge.surfaces.client_place import client_place
+from edge.surfaces.lives import RunLife, find_life, granted_domains, patterns_of, read_life
 from edge.surfaces.surface import CallSurface, Find, Reading, StreamSurface, Surface, SurfaceQuery
 from edge.view import Pace
 from router.codec import from_json, rfc3339
@@ -57,8 +58,8 @@ def _entity(kind: str, latest: int) -> Find:
         principal_of(request.scope).require_read(*subjects)
         place = await client_place(request, subjects)
         start = Start(last=latest, foreign=place.foreign)
-        if place.after:
-            start = Start(cursor=edge_of(request).hub.recovery.place_in(subjects[0], place.after))
+        if place.after is not None:
+            start = Start(cursor=edge_of(request).hub.recovery.places.cursor_in(subjects[0], place.after))
         return Reading(subjects=subjects, start=start, types=(kind,))
 
     return find

@@ -10,23 +10,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from edge.dialects.folding import read_part_id
 from edge.errors import Problem
 from edge.http.body import edge_of
 from edge.http.credentials import principal_of
 from edge.http.ingest import door_of
+from edge.surfaces.client_place import client_place
 from edge.surfaces.surface import Reading
-from edge.transports.sse import last_event_id
-from edge.view import View
 from router.catalogue import RUN_DOMAINS, ending
-from router.cursor import Start, parse_start
-from router.errors import BadCursor
+from router.cursor import Start
 from router.event import Event
+from router.event_place import BEFORE_ALL, PlaceNumber, place_in, place_of
+from router.layout import ORIGINAL_STREAM
 from router.record import Record
 from router.run_entry import RunEntry, incarnation_of
 from router.subject import Subject, escape
@@ -36,22 +35,20 @@ START = "workflow_start"
 DERIVED = frozenset({"state", "stages"})
 # More turns of a thread, and restarts of a run, than anybody looks back at.
 MAX_STARTS = 200
-# The Last-Event-ID of clients that want all from the beginning.
-BEGINNING = "-1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunLife:
-    """One life of a run. Sequences of EVENTS; `end` is 0 while it goes on."""
+    """One life of a run, by places of events; `end` is `BEFORE_ALL` while it goes on."""
 
     domain: str
     name: str
     # Before its first event.
-    begin: int = 0
-    # Its own start, which may be behind `begin` where it resumes; 0 where nothing says when it began.
-    started: int = 0
+    begin: PlaceNumber = BEFORE_ALL
+    # Its own start, which may be behind `begin` where it resumes; `BEFORE_ALL` where nothing says when it began.
+    started: PlaceNumber = BEFORE_ALL
     incarnation: str | None = None
-    end: int = 0
+    end: PlaceNumber = BEFORE_ALL
     start: Event | None = None
     final: Event | None = None
     state: Mapping[str, Any] | None = None
@@ -60,7 +57,7 @@ class RunLife:
 
     @property
     def over(self) -> bool:
-        return self.end > 0
+        return self.end > BEFORE_ALL
 
     @property
     def status(self) -> str:
@@ -98,13 +95,14 @@ class LifeEnding:
     __hash__ = None  # type: ignore[assignment]
 
     @property
-    def _place(self) -> tuple[bool, int, int, str | None, str | None]:
+    def _place(self) -> tuple[bool, PlaceNumber, PlaceNumber, str | None, str | None]:
         return self._awaited, self._begin, self._started, self._incarnation, self._current
 
     def __call__(self, record: Record) -> bool | None:
         event = record.event
         assert event is not None
-        if record.sequence <= self._begin:
+        place = place_in(record.shard, record.sequence)
+        if place <= self._begin:
             return None
         if self._awaited:
             starts = event.type == START
@@ -115,18 +113,18 @@ class LifeEnding:
             # A process that dies before it has begun a run is failed for it.
             return not starts and _ends(record, event)
         if event.type == START:
-            return self._begun(record, event)
+            return self._begun(place, event)
         if not _ends(record, event):
             return False
-        if record.sequence < self._started:
+        if place < self._started:
             # The end of a life that this one resumes.
             return None
         return None if incarnation_of(event) not in (None, self._current) and self._current else True
 
-    def _begun(self, record: Record, event: Event) -> bool:
+    def _begun(self, place: PlaceNumber, event: Event) -> bool:
         said = incarnation_of(event) or event.id
         # `_started` is where the life's last start is, where it has been found.
-        if self._incarnation is not None and not _resumes(event) and record.sequence > self._started:
+        if self._incarnation is not None and not _resumes(event) and place > self._started:
             return said != self._incarnation
         self._current = said
         return False
@@ -190,25 +188,25 @@ async def _last_life(
     states = [record.event.data for record in records if record.event is not None and record.event.type == "state"]
     state = states[-1] if states else None
     if start is None:
-        end = max(final.sequence if final else 0, _stored_end(entry))
-        said = [record.sequence for record in records if record.event and record.event.type not in DERIVED]
-        over = end > 0 and end >= max(said, default=0)
+        end = max(_place(final) if final else BEFORE_ALL, _stored_end(entry))
+        said = [_place(record) for record in records if record.event and record.event.type not in DERIVED]
+        over = end > BEFORE_ALL and end >= max(said, default=BEFORE_ALL)
         begin = end if not over else _former_end(entry, end)
         return RunLife(
-            domain=domain, name=name, begin=begin, end=end if over else 0, final=final.event if over and final else None,
-            state=state, newest=_by_type(records, begin),
+            domain=domain, name=name, begin=begin, end=end if over else BEFORE_ALL,
+            final=final.event if over and final else None, state=state, newest=_by_type(records, begin),
         )  # fmt: skip
     assert start.event is not None
-    begin = await _first_start(request, start) - 1
+    begin, started = _before(await _first_start(request, start)), _place(start)
     end, event = _stored_end(entry), None
-    if final is not None and final.sequence > start.sequence:
-        end, event = final.sequence, final.event
+    if final is not None and _place(final) > started:
+        end, event = _place(final), final.event
     return RunLife(
         domain=domain,
         name=name,
         begin=begin,
-        started=start.sequence,
-        end=end if end > start.sequence else 0,
+        started=started,
+        end=end if end > started else BEFORE_ALL,
         start=start.event,
         final=event,
         state=state,
@@ -216,34 +214,49 @@ async def _last_life(
     )
 
 
-def _by_type(records: Iterable[Record], after: int) -> dict[str, Event]:
-    return {record.event.type: record.event for record in records if record.event and record.sequence > after}
+def _place(record: Record) -> PlaceNumber:
+    return place_in(record.shard, record.sequence)
+
+
+def _before(place: PlaceNumber) -> PlaceNumber:
+    return PlaceNumber(place - 1)
+
+
+def _by_type(records: Iterable[Record], after: PlaceNumber) -> dict[str, Event]:
+    return {record.event.type: record.event for record in records if record.event and _place(record) > after}
 
 
 def _newest(records: Iterable[Record]) -> Record | None:
-    return max(records, key=lambda record: record.sequence, default=None)
+    return max(records, key=_place, default=None)
 
 
-def _stored_end(entry: RunEntry | None) -> int:
-    """The sequence of the end that the ledger knows: an event after it may hide it, where both have one subject."""
-    return entry.ended.sequence if entry is not None and entry.ended is not None and entry.ended.stored else 0
+def _stored_end(entry: RunEntry | None) -> PlaceNumber:
+    """The place of the end that the ledger knows: an event after it may hide it, where both have one subject."""
+    end = entry.ended if entry is not None else None
+    return _end_at(end.stream, end.sequence) if end is not None and end.stored else BEFORE_ALL
 
 
-def _former_end(entry: RunEntry | None, end: int) -> int:
+def _former_end(entry: RunEntry | None, end: PlaceNumber) -> PlaceNumber:
     """The end of the answer before the last one of a conversation."""
-    former = entry.earlier[-1].sequence if entry is not None and entry.earlier else 0
-    return former if former < end else 0
+    life = entry.earlier[-1] if entry is not None and entry.earlier else None
+    former = _end_at(life.stream, life.sequence) if life is not None else BEFORE_ALL
+    return former if former < end else BEFORE_ALL
 
 
-async def _first_start(request: HTTPConnection, start: Record) -> int:
+def _end_at(stream: str, sequence: int) -> PlaceNumber:
+    # The ledger may know of an end and not where it is stored.
+    return place_of(stream or ORIGINAL_STREAM, sequence) if sequence else BEFORE_ALL
+
+
+async def _first_start(request: HTTPConnection, start: Record) -> PlaceNumber:
     """The start of the life that this one resumes; its own where it resumes none."""
     assert start.event is not None
+    first = _place(start)
     if not _resumes(start.event):
-        return start.sequence
+        return first
     earlier = await edge_of(request).hub.recovery.last((start.subject,), MAX_STARTS)
-    first = start.sequence
-    for record in reversed([record for record in earlier if record.sequence <= start.sequence]):
-        first = record.sequence
+    for record in reversed([record for record in earlier if _place(record) <= first]):
+        first = _place(record)
         if record.event is not None and not _resumes(record.event):
             break
     return first
@@ -272,19 +285,19 @@ async def find_turns(request: HTTPConnection, thread: str) -> list[RunLife]:
         else:
             groups.append([start])
     return [
-        _turn_of(thread, group, groups[place + 1][0].sequence if place + 1 < len(groups) else 0, finals)
-        for place, group in enumerate(groups)
+        _turn_of(thread, group, _place(groups[nth + 1][0]) if nth + 1 < len(groups) else BEFORE_ALL, finals)
+        for nth, group in enumerate(groups)
     ]
 
 
-def _turn_of(thread: str, starts: list[Record], next: int, finals: list[Record]) -> RunLife:
-    """The turn that one start begins and others resume; `next` is where the one behind it begins, 0 for the last."""
+def _turn_of(thread: str, starts: list[Record], next: PlaceNumber, finals: list[Record]) -> RunLife:
+    """The turn that one start begins and others resume; `next` is where the one behind it begins, `BEFORE_ALL` for the last."""
     events = [start.event for start in starts if start.event is not None]
     lives = {incarnation_of(event) or event.id for event in events}
-    first, last = starts[0].sequence, starts[-1].sequence
+    last = _place(starts[-1])
     final = None
     for record in finals:
-        if last < record.sequence and (not next or record.sequence < next) and record.event is not None:
+        if last < _place(record) and (not next or _place(record) < next) and record.event is not None:
             said = incarnation_of(record.event)
             if said is None or said in lives:
                 final = record
@@ -292,10 +305,10 @@ def _turn_of(thread: str, starts: list[Record], next: int, finals: list[Record])
     return RunLife(
         domain="thread",
         name=thread,
-        begin=first - 1,
+        begin=_before(_place(starts[0])),
         started=last,
         incarnation=incarnation_of(events[0]) or events[0].id,
-        end=final.sequence if final is not None else next,
+        end=_place(final) if final is not None else next,
         start=events[0],
         final=final.event if final is not None else None,
     )
@@ -320,7 +333,7 @@ async def read_life(
     """What a stream of this life reads; 204 for a client that has read its end: an EventSource then stays away."""
     subjects = subjects or patterns_of(life.domain, life.name)
     place = await client_place(request, subjects)
-    if life.over and place.after >= life.end:
+    if life.over and place.has(life.end):
         return Response(status_code=204)
     whole = whole_life(request, life, parameters, subjects)
     return replace(whole, start=replace(whole.start, foreign=place.foreign), after=place.after, had=place.had)
@@ -331,42 +344,17 @@ def whole_life(
 ) -> Reading:
     """What a stream of this life reads from its beginning, whatever its client has had."""
     patterns = patterns_of(life.domain, life.name)
-    place = edge_of(request).hub.recovery.place_in(patterns[0], life.begin)
     return Reading(
         subjects=subjects or patterns,
-        start=Start(cursor=place) if life.begin else Start(earliest=True),
+        start=begin_of(request, life),
         parameters=parameters,
         ending=LifeEnding(life),
     )
 
 
-class ClientPlace(NamedTuple):
-    """Up to which sequence a client has everything, how many parts of the event behind that, and whether it came with a place
-    that is none of ours."""
-
-    after: int = 0
-    had: int = 0
-    foreign: bool = False
-
-
-async def client_place(request: Request, patterns: tuple[str, ...]) -> ClientPlace:
-    """Where a client has been before. Raises BrokerError."""
-    said = last_event_id(request) or request.query_params.get("cursor")
-    if not said or said == BEGINNING:
-        return ClientPlace()
-    cursor, had = read_part_id(said)
-    try:
-        start = parse_start(cursor)
-    except BadCursor:
-        return ClientPlace(foreign=True)
-    if start is None or start.cursor is None:
-        return ClientPlace()
-    recovery = edge_of(request).hub.recovery
-    place = await recovery.begin(Start(cursor=start.cursor), View.of("", list(patterns), None, None))
-    sequence = recovery.sequence_in(patterns[0], start.cursor)
-    if sequence is None or (place.gap is not None and place.gap.reset):
-        return ClientPlace(foreign=True)
-    return ClientPlace(sequence - bool(had), had)
+def begin_of(request: HTTPConnection, life: RunLife) -> Start:
+    """Where the events of a life begin."""
+    return Start(cursor=edge_of(request).hub.recovery.places.cursor(life.begin)) if life.begin else Start(earliest=True)
 
 
 def unknown_run(name: str) -> Problem:

@@ -20,22 +20,23 @@ from edge.dialects.folding import Ending, endless
 from edge.http.openapi.operation import Answer, Media, header, operation
 from edge.view import FULL, Pace
 from router.cursor import Start
+from router.position import Position
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """What one request reads: subject patterns, types, where it begins, and where it ends.
 
-    Up to the sequence `after` the client has everything, and of the event behind it the first `had` parts. `parameters` are what
-    the dialect begins with, `headers` those of the answer beside its own. `abandoned` is called where the client leaves before
-    the end.
+    Up to the position `after` the client has everything, of its last event the first `had` parts where these are not all.
+    `parameters` are what the dialect begins with, `headers` those of the answer beside its own. `abandoned` is called where the
+    client leaves before the end.
     """
 
     subjects: tuple[str, ...]
     start: Start
     types: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
-    after: int = 0
+    after: Position | None = None
     had: int = 0
     ending: Ending = endless
     headers: Headers = ()

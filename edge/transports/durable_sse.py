@@ -39,8 +39,10 @@ class DurableEncoder:
     dialect = DURABLE_STREAMS
     opening = b""
 
-    def __init__(self, cursor: str, belongs: Belongs = always, end: int = 0, *, chunked: bool = False) -> None:
-        """`cursor` is the protocol's, not a place. Behind the sequence `end` the stream is over; 0 where that is not known."""
+    def __init__(
+        self, cursor: str, belongs: Belongs = always, end: Position | None = None, *, chunked: bool = False
+    ) -> None:
+        """`cursor` is the protocol's, not a place. At the position `end` the stream is over; None where that is not known."""
         self.chunked = chunked
         # Whether nothing is said any more.
         self.over = False
@@ -111,8 +113,8 @@ class DurableEncoder:
         body = b""
         if notice.control in (LIVE, "position"):
             self._owed = notice.body["cursor"]
-            # Its events are all in one shard; which one is not known here.
-            over = 0 < self._end <= (min(self._reader.position.sequences) if self._reader is not None else 0)
+            end, reader = self._end, self._reader
+            over = end is not None and reader is not None and reader.position.reaches(end)
             body = self._settle(up_to_date=True, closed=over)
             if over:
                 self._leave(COMPLETED)

@@ -55,8 +55,7 @@ class FoldingEncoder:
 
     def shares(self, position: Position) -> bool:
         """Whether others can read along with its reader, which is at this position."""
-        # Its events are all in one shard; which one is not known here.
-        return self._folding.shares(min(position.sequences))
+        return self._folding.shares(position)
 
     def agrees(self, other: Encoder) -> bool:
         """Whether both are of one form, and their folds agree."""

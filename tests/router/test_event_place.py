@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.event_place import locate, place_in, place_of
+from router.event_place import BEFORE_ALL, locate, place_in, place_of, reached
 from router.layout import MAX_SHARDS, ORIGINAL, generation
+from router.position import Position, lacking, of_one, placed
 
 sequences = st.integers(1, 10**12)
 shards = st.builds(
@@ -41,3 +42,15 @@ def test_each_place_has_a_number_of_its_own_in_the_order_of_generations_and_sequ
 def test_the_sequence_of_another_stream_is_its_own_place() -> None:
     for stream in ("HOOKS", "EVENTS_a_0", "EVENTS_1", "KV_LEASES", "OTHER_1_0"):
         assert place_of(stream, 7) == 7
+
+
+@given(shards, sequences, st.integers(0, 3))
+def test_a_place_is_reached_by_who_has_read_its_shard_so_far_or_a_later_generation(shard, sequence, behind) -> None:
+    place = place_in(shard, sequence)
+
+    assert placed(shard, sequence + behind).reaches(reached(place))
+    # Whatever was read of the other shards.
+    assert lacking(shard, sequence - behind).reaches(reached(place)) == (not behind)
+    assert Position(shard.generation + 1, (0,)).reaches(reached(place))
+    assert not of_one(sequence).reaches(reached(place))
+    assert of_one(0).reaches(reached(BEFORE_ALL))

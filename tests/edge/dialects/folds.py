@@ -11,6 +11,7 @@ from edge.transports.folding_encoders import FoldingSseEncoder
 from edge.types import Batch
 from router.codec import encode
 from router.event import Event
+from router.position import of_one
 from router.record import Record
 
 EPOCH = "5f3a9c1e"
@@ -39,9 +40,9 @@ def written(
 ) -> bytes:
     """What a reader is sent of some records, in batches of these sizes, whose client has everything up to `after`.
 
-    Of the event behind that it has the first `had` parts.
+    Of the event there it has the first `had` parts, where these are not all.
     """
-    encoder = FoldingSseEncoder(Folding(dialect, parameters, after, ending, had))
+    encoder = FoldingSseEncoder(Folding(dialect, parameters, of_one(after) if after else None, ending, had))
     said, rest = b"", list(records)
     for size in (*sizes, len(rest)):
         batch, rest = rest[:size], rest[size:]

@@ -53,7 +53,7 @@ def test_a_client_that_was_cut_off_at_any_byte_has_everything_once(dialect: Fold
             continue
         seen.add((client.last, len(client.events)))
         cursor, had = read_part_id(client.last)
-        after = Cursor.parse(cursor).sequence - bool(had) if cursor else 0
+        after = Cursor.parse(cursor).sequence if cursor else 0
         rest = EventSourceClient()
         rest.feed(written(dialect, RUN, after, parameters=PARAMETERS, had=had))
         assert whole.events[:begun] + rest.events == whole.events
@@ -63,7 +63,10 @@ def test_a_client_that_was_cut_off_at_any_byte_has_everything_once(dialect: Fold
 
 
 def test_the_id_of_a_part_is_read_again_and_no_other_text() -> None:
-    assert read_part_id(part_id("1-0badcafe-000000000001-00000001", 12)) == ("1-0badcafe-000000000001-00000001", 12)
-    assert [read_part_id(said) for said in ("", "x", "x.", "x.0", ".1")] == [
-        (said, 0) for said in ("", "x", "x.", "x.0", ".1")
-    ]
+    whole = ("1-0badcafe-000000000001-00000001", "2-0badcafe.5.12~0badcaff.17", "2-0badcafe.5.12~0badcaff.1.99")
+    others = ("", "x", "x.", "x.0", ".1", "2-_1", "2-0badcafe.5_0")
+
+    for cursor in whole:
+        assert read_part_id(part_id(cursor, 12)) == (cursor, 12)
+    # What follows a dot in a cursor of several shards is its own.
+    assert [read_part_id(said) for said in (*whole, *others)] == [(said, 0) for said in (*whole, *others)]

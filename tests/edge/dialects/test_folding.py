@@ -14,6 +14,8 @@ from edge.dialects.folding import Folding
 from edge.transports.event_stream import chunk
 from edge.transports.folding_encoders import ChunkedFoldingSseEncoder, FoldingSseEncoder
 from edge.types import Batch
+from router.layout import Layout, Shard
+from router.position import Position, of_one, placed
 from router.record import Record
 from tests.edge.dialects.folds import EPOCH, records_of, written
 
@@ -40,6 +42,41 @@ def test_any_cut_and_resume_give_the_same_bytes_behind_the_cut(many: list[int], 
     cut = data.draw(st.integers(0, len(many)))
 
     assert written(SUM, records[:cut]) + written(SUM, records, after=cut) == written(SUM, records)
+
+
+SHARDS = Layout.of([(1, 2), (2, 3)])
+OLD, NEW = SHARDS.generations[0].shards[1], SHARDS.generations[1].shards[0]
+# A run that begins in one generation of streams and goes on in the next, whose sequences begin anew.
+PLACES = [(OLD, 7), (OLD, 8), (OLD, 11), (NEW, 1), (NEW, 2), (NEW, 8)]
+
+
+@given(st.lists(st.integers(0, 3), min_size=len(PLACES), max_size=len(PLACES)), st.data())
+def test_any_cut_and_resume_give_the_same_events_across_generations_of_streams(
+    many: list[int], data: st.DataObject
+) -> None:
+    records = [_in(record, *place) for record, place in zip(numbers(*many), PLACES, strict=True)]
+    cut = data.draw(st.integers(1, len(PLACES)))
+    had = data.draw(st.integers(0, max(0, many[cut - 1] - 1)))
+    folding = Folding(SUM, {}, placed(*PLACES[cut - 1]), had=had)
+
+    taken = [folding.take(record, EPOCH) for record in records]
+
+    said = [int(part.data) for each in taken if each is not None for part in each.parts]
+    first = sum(many[:cut]) if not had else sum(many[: cut - 1]) + had
+    assert said == list(range(first + 1, sum(many) + 1))
+
+
+def _in(record: Record, shard: Shard, sequence: int) -> Record:
+    return Record(sequence, record.subject, record.payload, shard=shard)
+
+
+def test_a_fold_is_silent_by_shards_where_its_events_are_in_several() -> None:
+    first, second = SHARDS.generations[1].shards[1:]
+    folding = Folding(SUM, {}, Position(2, (0, 5, 2)))
+    records = [_in(numbers(1)[0], *place) for place in ((OLD, 9), (first, 5), (second, 3), (first, 6))]
+
+    assert [folding.take(record, EPOCH) is not None for record in records] == [False, False, True, True]
+    assert not folding.shares(Position(2, (9, 4, 9))) and folding.shares(Position(2, (0, 5, 2)))
 
 
 def test_the_cursor_is_on_the_last_part_of_an_event() -> None:
@@ -90,14 +127,14 @@ def test_what_a_client_says_changes_the_state() -> None:
 
 
 def test_folds_agree_that_make_the_same_of_what_comes() -> None:
-    one, two, other = Folding(SUM, {}), Folding(SUM, {}, after=2), Folding(SUM, {"from": "3"})
+    one, two, other = Folding(SUM, {}), Folding(SUM, {}, after=of_one(2)), Folding(SUM, {"from": "3"})
     three, ended = numbers(3)[0], Folding(SUM, {}, ending=lambda _record: True)
     ended.take(numbers(0)[0], EPOCH)
 
     assert one.agrees(two) and not one.agrees(other)
-    assert not ended.agrees(one) and not ended.shares(5)
+    assert not ended.agrees(one) and not ended.shares(of_one(5))
     # A silent one is written less than others.
-    assert (two.shares(1), two.shares(2)) == (False, True)
+    assert (two.shares(of_one(1)), two.shares(of_one(2))) == (False, True)
     forked = other.fork()
     one.take(three, EPOCH)
     assert one.agrees(other)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from edge.disconnect import COMPLETED
 from edge.transports.durable_sse import DurableEncoder
-from edge.types import Batch
+from edge.types import Batch, Notice, State
 from router.broker import Broker
 from router.codec import encode
 from router.event import Event
+from router.event_place import place_in, reached
+from router.layout import generation
+from router.position import Position, of_one
 from router.record import Record
 from tests.edge.conftest import EdgeFactory, RunningEdge, n
 from tests.edge.surfaces.conftest import streaming
@@ -84,7 +89,45 @@ def test_live_readers_that_agree_share_writes_and_part_at_the_end() -> None:
     assert group.encode(_batch(9)).endswith(b'"streamClosed":true}\n\n')
     assert group.over and not one.over and group.encode(_batch(10)) == b""
     one.follow(group)
-    assert one.over and not one.shares(9)
+    assert one.over and not one.shares(of_one(9))
+
+
+class _Idle:
+    """A reader of one run that stands somewhere, and has nothing to write."""
+
+    state = State.LIVE
+    queued = (0, 0)
+    closed: object = None
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+
+    def close(self, reason: object) -> None:
+        self.closed = reason
+
+
+@pytest.mark.parametrize(
+    ("position", "over"),
+    [
+        (Position(1, (0, 8, 0)), False),
+        (Position(1, (50, 8, 50)), False),
+        # Nothing of its run has ever been in the other shards.
+        (Position(1, (0, 9, 0)), True),
+        (Position(2, (0,)), True),
+    ],
+)
+async def test_a_stream_whose_end_is_not_shown_is_closed_once_its_shard_was_read_so_far(
+    position: Position, over: bool
+) -> None:
+    encoder = DurableEncoder("7", end=reached(place_in(generation(1, 3).shards[1], 9)))
+    reader = _Idle(position)
+    encoder.bind(reader)  # type: ignore[arg-type]
+
+    text = encoder.notice(Notice("position", {"cursor": "c"}))
+
+    assert (b"streamClosed" in text, encoder.over) == (over, over)
+    await asyncio.sleep(0)
+    assert (reader.closed is COMPLETED) is over
 
 
 def test_an_event_that_cannot_be_encoded_takes_no_other_with_it() -> None:
