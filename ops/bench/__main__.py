@@ -4,7 +4,7 @@
     make bench ARGS='--only deliver,latency --seconds 3'
     make bench ARGS='--only shards'                   what several streams of events cost one edge, within three minutes
     make bench ARGS='--only crowd --full'             100,000 connections over several edges; without --full 10,000
-    make bench ARGS='--only versus'                   beside Centrifugo, nchan and a Starlette loop, within four minutes
+    make bench ARGS='--only versus'                   beside Centrifugo, Mercure, nchan and a Starlette loop, within five minutes
     make bench ARGS='--full --json'                   all, and larger crowds: 5,000 idle connections, storms of 2,000
 
 Method. Every server is a process as people run it: nats-server from the package, `python -m ops edge --port`, nginx. Each

@@ -15,14 +15,14 @@ from urllib.parse import quote
 
 from edge.auth.grants import Grants
 from edge.auth.token import mint
-from ops.bench import centrifugo, nchan
+from ops.bench import centrifugo, mercure, nchan
 from ops.bench.cores import Cores
 from ops.bench.fanout import CountingProcess
 from ops.bench.publisher import payload, request
-from ops.bench.stand import TRANSPORTS, Plan, process, settle_on, stand
+from ops.bench.stand import TRANSPORTS, BenchError, Plan, process, settle_on, stand
 
 CALLBOARD, TOKENS = "Callboard", "Callboard, tokens"
-CENTRIFUGO, NCHAN, STARLETTE = "Centrifugo", "nchan", "Starlette loop"
+CENTRIFUGO, MERCURE, NCHAN, STARLETTE = "Centrifugo", "Mercure", "nchan", "Starlette loop"
 # What ends the head of an answer: ready is whoever has that, where a server says nothing more.
 HEAD_END = "\r\n\r\n"
 
@@ -83,6 +83,14 @@ async def contestants(plan: Plan, cores: Cores) -> AsyncIterator[tuple[list[Cont
         else:
             with cores.for_server():
                 started.append(await stack.enter_async_context(_centrifugo(program)))
+        hub = mercure.found()
+        try:
+            if isinstance(hub, str):
+                raise BenchError(hub)
+            with cores.for_server():
+                started.append(await stack.enter_async_context(_mercure(hub)))
+        except BenchError as fault:
+            missing[MERCURE] = str(fault)
         where = nchan.found(plan)
         if isinstance(where, str):
             missing[NCHAN] = where
@@ -147,6 +155,20 @@ async def _centrifugo(program: Path) -> AsyncIterator[Contestant]:
             return BurstRequest(request(server.port, "/api/batch", batch), 1)
 
         yield Contestant(CENTRIFUGO, server.pid, server.port, doors, publication)
+
+
+@contextlib.asynccontextmanager
+async def _mercure(program: Path) -> AsyncIterator[Contestant]:
+    async with mercure.mercure(program) as server:
+        headers = (f"Authorization: Bearer {server.token}",)
+
+        def publication(transport: str, burst: int) -> BurstRequest:
+            form = f"topic={transport}&data={quote(payload())}"
+            said = request(server.port, mercure.PATH, form, "application/x-www-form-urlencoded", headers)
+            return BurstRequest(said * burst, burst)
+
+        doors = {"sse": Door(f"{mercure.PATH}?match=sse", HEAD_END)}
+        yield Contestant(MERCURE, server.pid, server.port, doors, publication)
 
 
 @contextlib.asynccontextmanager

@@ -33,9 +33,9 @@ def payload(size: int = 100) -> str:
     return head + "x" * (size - len(head) - len(tail)) + tail
 
 
-def request(port: int, path: str, body: str) -> str:
-    """One POST of JSON."""
-    head = (f"POST {path} HTTP/1.1", f"Host: {HOST}:{port}", "Content-Type: application/json")
+def request(port: int, path: str, body: str, kind: str = "application/json", headers: tuple[str, ...] = ()) -> str:
+    """One POST, of JSON if nothing else is said."""
+    head = (f"POST {path} HTTP/1.1", f"Host: {HOST}:{port}", f"Content-Type: {kind}", *headers)
     return "\r\n".join((*head, f"Content-Length: {len(body)}", "", body))
 
 

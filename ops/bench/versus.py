@@ -1,12 +1,14 @@
-"""Compares Callboard with Centrifugo, nchan and a Starlette loop: one event to ten readers, to 300, bursts, connections.
+"""Compares Callboard with Centrifugo, Mercure, nchan and a Starlette loop: one event to ten readers, to 300, bursts, connections.
 
 Every event is published over HTTP on one connection that is kept alive, and a request follows when the one before it is
 answered and all readers have its events; at most 100 a second, so that nothing queues and costs are those of quiet events.
 Callboard stores each event and acknowledges it; the others keep it in memory or nowhere. A burst is one request of ten events
 to Callboard and Centrifugo, and ten requests in a row to the others, which know no batches. Where there are cores enough each
 server has the first core, and readers, publisher, nats-server and the benchmark have the rest; the servers are measured in
-turn, and a figure is the median of the runs. CPU is that of the server's process alone: nats-server's is in the note. Every
-reader's events are counted, and a figure is only printed where nothing was lost.
+turn, another one first in each round, and a figure is the median of the rounds: five of 210 events each for events one at a time.
+CPU is that of the server's process alone: nats-server's is in the note, and that of the readers' program, which must be less than
+what it measures, has rows of its own. Every reader's events are counted, and a figure is only printed where nothing was lost. A
+fixed piece of work between the rounds (`calibration`) says how fast the machine was, and how busy with other things.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ops.bench.calibration import Calibration, calibrate
+from ops.bench.calibration import row as calibration_row
 from ops.bench.contestants import Contestant, contestants, settled
 from ops.bench.cores import Cores
 from ops.bench.report import ReportRow, middle, number
@@ -27,6 +31,8 @@ from ops.bench.stand import RUNS, TITLES, TRANSPORTS, CpuWatch, Partner, Plan, p
 from ops.process.descriptors import raise_limit
 
 RATE = 100.0
+# Rounds of events one at a time, and events in each for each second of `--seconds`: 1,050 in all, of 1.5 seconds.
+ROUNDS, SINGLES = 5, 140.0
 FEW, MANY = 10, 300
 BURST, BURST_RATE = 10, 20.0
 WARMING = 20
@@ -82,6 +88,13 @@ class PeerComparison:
         self._publisher = publisher
         self._seconds = seconds
         self.tally = ComparisonTally([each.name for each in servers])
+        self.calibrations: list[Calibration] = []
+
+    def _on(self, transport: str, first: int = 0) -> list[Contestant]:
+        """The servers that have a transport, in their order, from another one on in each round."""
+        having = [server for server in self._servers if transport in server.doors]
+        first %= max(1, len(having))
+        return having[first:] + having[:first]
 
     def _watch(self, server: Contestant) -> CpuWatch:
         pids = {"server": server.pid, "readers": self._audience.pid, "publisher": self._publisher.pid}
@@ -92,16 +105,18 @@ class PeerComparison:
     async def connect(self, transport: str) -> None:
         """Opens idle connections to each server, in turn; they stay, or the next would take the memory they gave back."""
         cost = f"CPU to open a {TITLES[transport]} connection"
-        for server in self._servers:
+        servers = self._on(transport)
+        for server in servers:
             await self.open(server, transport, "first", FIRST)
-        before = {pid: resident(pid) for server in self._servers for pid in server.pids}
+        before = {pid: resident(pid) for server in servers for pid in server.pids}
         for run in range(RUNS):
-            for server in self._servers:
+            self.calibrations.append(calibrate())
+            for server in self._on(transport, run):
                 watch = self._watch(server)
                 await self.open(server, transport, f"idle-{run}", OPENED)
                 spent, busy = watch.read(), watch.shares()
                 self.tally.add(cost, "ms", server.name, spent["server"] / OPENED * 1000, busy, _each(spent, OPENED))
-        for server in self._servers:
+        for server in servers:
             grown = [(resident(pid) - before[pid]) / OPENED / RUNS / 1000 for pid in server.pids]
             self.tally.add(
                 f"memory of an idle {TITLES[transport]} connection", "kB", server.name, grown[0], {}, *grown[1:]
@@ -109,45 +124,57 @@ class PeerComparison:
 
     async def disconnect(self) -> None:
         """Closes what `connect` opened."""
-        for server in self._servers:
-            for transport in TRANSPORTS:
+        for transport in TRANSPORTS:
+            for server in self._on(transport):
                 for group in ("first", *(f"idle-{run}" for run in range(RUNS))):
                     await self.close(server, transport, group)
         await settled()
 
     async def deliver(self, transport: str, readers: int) -> None:
         """Publishes one event at a time to some readers of each server, in turn; then bursts, where they are many."""
-        publishing = [server for server in self._servers if server.publication is not None]
-        for _ in range(RUNS):
-            for server in publishing:
-                await self.open(server, transport, "readers", readers)
-                await self.publish(server, transport, WARMING, 1, RATE)
+        for server in self._publishing(transport):
+            await self.open(server, transport, "readers", readers)
+            await self.publish(server, transport, WARMING, 1, RATE)
+        for round_ in range(ROUNDS):
+            self.calibrations.append(calibrate())
+            for server in self._publishing(transport, round_):
                 await self._singles(server, transport, readers)
-                if readers == MANY:
+        if readers == MANY:
+            for round_ in range(RUNS):
+                for server in self._publishing(transport, round_):
                     await self._bursts(server, transport)
-                await self.close(server, transport, "readers")
-                await settled(0.1)
+        for server in self._publishing(transport):
+            await self.close(server, transport, "readers")
+        await settled(0.1)
+
+    def _publishing(self, transport: str, first: int = 0) -> list[Contestant]:
+        return [server for server in self._on(transport, first) if server.publication is not None]
 
     async def _singles(self, server: Contestant, transport: str, readers: int) -> None:
-        count = max(WARMING, int(self._seconds * RATE))
+        count = max(WARMING, int(self._seconds * SINGLES))
         watch = self._watch(server)
         heard = await self.publish(server, transport, count, 1, RATE, stamps=True)
-        spent, busy = watch.read(), watch.shares()
+        spent, busy, add = watch.read(), watch.shares(), self.tally.add
         crowd = f"{readers} {TITLES[transport]} readers"
         if readers == FEW:
-            cost = spent["server"] / count * 1000
-            self.tally.add(f"CPU an event to {crowd}", "ms", server.name, cost, busy, _each(spent, count))
+            cost, theirs = (spent[name] / count * 1000 for name in ("server", "readers"))
+            add(f"CPU an event to {crowd}", "ms", server.name, cost, busy, _each(spent, count))
+            add(f"CPU an event of {crowd} themselves", "ms", server.name, theirs, busy)
         else:
-            self.tally.add(f"{crowd}, one at a time", "a CPU-s", server.name, count * readers / spent["server"], busy)
-        self.tally.add(f"publish to receive p99, {crowd}", "ms", server.name, heard["p99"], busy)
+            self._per_cpu(server, f"{crowd}, one at a time", count * readers, watch)
+        add(f"publish to receive p99, {crowd}", "ms", server.name, heard["p99"], busy)
 
     async def _bursts(self, server: Contestant, transport: str) -> None:
         count = max(3, int(self._seconds * BURST_RATE))
         watch = self._watch(server)
         await self.publish(server, transport, count, BURST, BURST_RATE)
-        deliveries = count * BURST * MANY
-        title = f"{MANY} {TITLES[transport]} readers, bursts of {BURST}"
-        self.tally.add(title, "a CPU-s", server.name, deliveries / watch.read()["server"], watch.shares())
+        self._per_cpu(server, f"{MANY} {TITLES[transport]} readers, bursts of {BURST}", count * BURST * MANY, watch)
+
+    def _per_cpu(self, server: Contestant, title: str, deliveries: int, watch: CpuWatch) -> None:
+        """Notes what a CPU-second of the server brought, and one of the readers' program, which is to bring more."""
+        spent, busy = watch.read(), watch.shares()
+        self.tally.add(title, "a CPU-s", server.name, deliveries / spent["server"], busy)
+        self.tally.add(f"{title}: of the readers", "a CPU-s", server.name, deliveries / spent["readers"], busy)
 
     async def publish(
         self, server: Contestant, transport: str, count: int, burst: int, rate: float, stamps: bool = False
@@ -207,7 +234,7 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
         publisher = await stack.enter_async_context(partner("publisher", str(progress)))
         settle_on(cores.others, os.getpid(), audience.pid, publisher.pid)
         comparison = PeerComparison(servers, audience, publisher, plan.seconds)
-        needed = len(servers) * len(TRANSPORTS) * (FIRST + RUNS * OPENED) + SPARE
+        needed = sum(len(server.doors) for server in servers) * (FIRST + RUNS * OPENED) + SPARE
         if needed > most:
             yield ReportRow(
                 "versus", "connections", note=f"left out: {needed:,} open files needed, {most:,} allowed (ulimit -n)"
@@ -223,3 +250,4 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
                 await comparison.deliver(transport, readers)
                 for row in comparison.tally.rows():
                     yield row
+        yield calibration_row("versus", comparison.calibrations)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from ops.bench import centrifugo, nchan, versus
-from ops.bench.contestants import Contestant, _callboard, _centrifugo, _nchan, _starlette, _with_tokens
+from ops.bench import centrifugo, mercure, nchan, versus
+from ops.bench.contestants import Contestant, Door, _callboard, _centrifugo, _mercure, _nchan, _starlette, _with_tokens
 from ops.bench.report import matrix
-from ops.bench.stand import TRANSPORTS, BenchError, Plan, partner
+from ops.bench.stand import TRANSPORTS, BenchError, Partner, Plan, partner
 from ops.bench.versus import BURST, ComparisonTally, PeerComparison
 
 
@@ -33,6 +34,18 @@ def test_each_row_names_its_server_and_is_told_once() -> None:
 
     tally.add("p99", "ms", "nchan", 1.0, {})
     assert [row.what for row in tally.rows()] == ["p99: nchan"]
+
+
+def test_another_server_is_first_in_each_round_and_one_without_the_transport_has_none() -> None:
+    doors = {"a": TRANSPORTS, "b": ["sse"], "c": TRANSPORTS}
+    servers = [Contestant(name, 1, 1, dict.fromkeys(has, Door("/", "")), None) for name, has in doors.items()]
+    comparison = PeerComparison(servers, cast(Partner, None), cast(Partner, None), 1.0)
+
+    def named(transport: str, round_: int) -> str:
+        return "".join(server.name for server in comparison._on(transport, round_))
+
+    assert [named("sse", round_) for round_ in range(4)] == ["abc", "bca", "cab", "abc"]
+    assert [named("websocket", round_) for round_ in range(2)] == ["ac", "ca"]
 
 
 def test_the_table_has_a_column_for_each_server() -> None:
@@ -61,6 +74,11 @@ async def _started(name: str) -> AsyncIterator[Contestant]:
         if isinstance(where, str):
             pytest.skip(where)
         made = _nchan(*where)
+    elif name == "mercure":
+        hub = mercure.found()
+        if isinstance(hub, str):
+            pytest.skip(hub)
+        made = _mercure(hub)
     else:
         program = await centrifugo.found(install=False)
         if isinstance(program, str):
@@ -71,7 +89,7 @@ async def _started(name: str) -> AsyncIterator[Contestant]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["callboard", "centrifugo", "nchan", "starlette"])
+@pytest.mark.parametrize("name", ["callboard", "centrifugo", "mercure", "nchan", "starlette"])
 async def test_every_reader_gets_every_event_that_is_published_over_http(name: str, tmp_path: Path) -> None:
     progress = tmp_path / "progress"
     progress.write_bytes(bytes(8))
@@ -81,7 +99,7 @@ async def test_every_reader_gets_every_event_that_is_published_over_http(name: s
         partner("publisher", str(progress)) as publisher,
     ):
         comparison = PeerComparison([server], audience, publisher, seconds=0.1)
-        for transport in TRANSPORTS:
+        for transport in server.doors:
             await comparison.open(server, transport, "readers", 7)
             # Faults where a reader has not got each of them.
             heard = await comparison.publish(server, transport, 5, 1, 100.0, stamps=True)
