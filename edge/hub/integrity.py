@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 from edge import metrics
 from edge.hub.received import ReceivedPlaces
 from edge.hub.recent import Recent
+from edge.hub.shared_question import SharedQuestion
 from router.broker import Broker
 from router.cursor import UNKNOWN
 from router.errors import BrokerError, NoResponders, Timeout
@@ -80,6 +81,8 @@ class Integrity:
         self._flush = flush
         self._interrupt = interrupt
         self._resume = resume
+        # Thousands come back together whose cursors are newer than what was received here.
+        self._stored = SharedQuestion(broker.events_state)
         self._received = ReceivedPlaces(broker, replay, recent)
         self._settled = self._reached = beginning(FIRST.current)
         # `_reached`: up to where events were ever received of this life of the streams.
@@ -103,8 +106,11 @@ class Integrity:
         return self.begins[0] if self.begins else beginning(self.layout.generations[0])
 
     async def events_state(self) -> EventsState:
-        """Reads how far the streams reach, under the layout that readers are served by. Raises BrokerError."""
-        state = await self._broker.events_state()
+        """Reads how far the streams reach, under the layout that readers are served by: once for all who ask together.
+
+        Raises BrokerError.
+        """
+        state = await self._stored.answer()
         if state.layout.current.number != self.layout.current.number:
             self._elsewhere()
             raise Timeout("events are stored in other streams by now")

@@ -27,13 +27,13 @@ class Deaf:
 
     def __init__(self, edge: RunningEdge, broker: Broker, server: EmbeddedServer) -> None:
         self.edge = edge
-        self._broker = broker
+        self.broker = broker
         self._server = server
 
     async def make_anew(self) -> None:
         """Deletes the stream, and makes another one of that name."""
-        await self._broker.connection.api("STREAM.DELETE.EVENTS")
-        await apply(self._broker.connection, TopologySettings())
+        await self.broker.connection.api("STREAM.DELETE.EVENTS")
+        await apply(self.broker.connection, TopologySettings())
 
     async def die(self) -> None:
         """Ends without a word, and starts again."""
@@ -46,9 +46,9 @@ class Deaf:
         """Stores events without a live copy; returns their cursors."""
         settings = TopologySettings()
         config = {name: value for name, value in streams(settings)[0].desired.items() if name != "republish"}
-        await self._broker.connection.api("STREAM.UPDATE.EVENTS", config)
+        await self.broker.connection.api("STREAM.UPDATE.EVENTS", config)
         cursors = await self.edge.publish(*({"subject": subject, "data": {"n": subject}} for subject in subjects))
-        await apply(self._broker.connection, settings)
+        await apply(self.broker.connection, settings)
         return cursors
 
     async def possible_losses(self) -> float:
