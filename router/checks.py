@@ -40,9 +40,9 @@ class Checks:
         """The check of a place, UNKNOWN where it is not at hand."""
         return self._known.get((shard.stream, sequence), UNKNOWN)
 
-    def newest(self, shard: Shard = ORIGINAL) -> tuple[int, int] | None:
-        """The newest place of a shard that is known, and its check."""
-        return self._newest.get(shard.stream)
+    def newest(self) -> dict[str, tuple[int, int]]:
+        """The newest place of each stream that is known now, and its check, by the stream's name."""
+        return dict(self._newest)
 
     def note(self, sequence: int, check: int, shard: Shard = ORIGINAL) -> None:
         """Keeps the check of a place; the place that was noted first makes room."""

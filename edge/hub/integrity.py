@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from edge import metrics
@@ -192,6 +192,7 @@ class Integrity:
             # Else each event from there would begin this anew.
             self.live.expect(layout)
         await self._broker.connection.flush()
+        newest = self._replay.checks.newest()
         state = await self._broker.events_state()
         if self._losses != losses or state.layout.current.number != layout.current.number:
             # What came after that answer may not have been received; the next connection asks anew.
@@ -199,7 +200,7 @@ class Integrity:
             return
         generation = state.layout.generation(self.layout.current.number)
         same = generation is not None and generation.epoch == self.epoch
-        rolled_back = same and not await self._is_continued(state)
+        rolled_back = same and not await self._is_continued(state, newest)
         if rolled_back and not state.is_led:
             raise Timeout("the event store has no leader yet that most of its servers follow")
         checks = [await self._check_of_last(state, shard) for shard in state.layout.current.shards]
@@ -260,10 +261,11 @@ class Integrity:
         """A generation that is read, or was deleted since."""
         return self.layout.generation(number) or self._ended.get(number)
 
-    async def _is_continued(self, state: EventsState) -> bool:
+    async def _is_continued(self, state: EventsState, newest: Mapping[str, tuple[int, int]]) -> bool:
         """Says whether the streams hold what they held: all that was reached, and at the newest known places the same events.
 
-        Raises BrokerError.
+        `newest` are those places, and the checks there, by stream, as they were known before the streams were asked for
+        their state. Raises BrokerError.
         """
         generation = state.layout.generation(self._reached.generation)
         if generation is None:
@@ -272,17 +274,12 @@ class Integrity:
         if last.behind(self._reached):
             return False
         for shard in generation.shards:
-            if not await self._holds_newest(shard, state.begin_of(generation.number).of(shard), last.of(shard)):
+            sequence, check = newest.get(shard.stream, (0, UNKNOWN))
+            if sequence <= state.begin_of(generation.number).of(shard):
+                continue
+            if sequence > last.of(shard) or await self._replay.checks.ask(sequence, shard) not in (check, UNKNOWN):
                 return False
         return True
-
-    async def _holds_newest(self, shard: Shard, begin: int, last: int) -> bool:
-        newest = self._replay.checks.newest(shard)
-        if newest is None or newest[0] <= begin:
-            return True
-        if newest[0] > last:
-            return False
-        return await self._replay.checks.ask(newest[0], shard) in (newest[1], UNKNOWN)
 
     async def _audit(self) -> None:
         """Compares with the store what was received before the last renewal: whether that was all was not known then."""
@@ -305,6 +302,10 @@ class Integrity:
         await self._audit()
         if not self._steady.is_set():
             return
+        if (record := self._recent.newest()) is not None and self.position.covers(record):
+            self._replay.checks.note(record.sequence, record.check, record.shard)
+        # What becomes known while the store is asked may be beyond its answer.
+        newest = self._replay.checks.newest()
         try:
             state = await self._broker.events_state()
         except BrokerError:
@@ -316,15 +317,8 @@ class Integrity:
         if len(state.layout.generations) < len(self.layout.generations):
             self._take_layout(state.layout)
         renewals = self.renewals
-        if (record := self._recent.newest()) is not None and self.position.covers(record):
-            self._replay.checks.note(record.sequence, record.check, record.shard)
         try:
-            if not await self._is_continued(state):
-                # Sequences that were received after the store answered are beyond its answer, so it is asked once more.
-                state = await self._broker.events_state()
-                continued = await self._is_continued(state)
-            else:
-                continued = True
+            continued = await self._is_continued(state, newest)
             for shard in state.layout.current.shards:
                 if state.last.of(shard) > state.begin_of(shard.generation).of(shard):
                     await self._replay.checks.find(state.last.of(shard), shard)

@@ -20,7 +20,7 @@ async def test_a_check_is_read_from_the_stream_and_then_known(broker: Broker, en
     found = await asyncio.gather(*(checks.find(sequence) for _ in range(3)))
 
     assert found == [check_of(encode(event))] * 3 and checks.known(sequence) == found[0]
-    assert checks.newest() == (sequence, found[0])
+    assert checks.newest() == {"EVENTS": (sequence, found[0])}
     assert await stored_at(broker.connection, sequence) == encode(event)
 
 
@@ -52,4 +52,4 @@ def test_the_oldest_of_too_many_checks_is_forgotten(broker_settings: object) -> 
 
     assert [checks.known(sequence) for sequence in (1, 2, 3, 4)] == [UNKNOWN, 2, 3, UNKNOWN]
     checks.clear()
-    assert len(checks) == 0 and checks.newest() is None
+    assert len(checks) == 0 and checks.newest() == {}

@@ -300,6 +300,36 @@ async def test_a_new_layout_is_taken_over_while_its_events_come_all_the_time() -
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_what_is_received_while_the_streams_are_asked_is_not_taken_for_what_they_have_lost() -> None:
+    class Store(ShardedStore):
+        """Each answer takes so long that an event is stored, received and told of meanwhile in every shard."""
+
+        async def answered(self) -> None:
+            await super().answered()
+            for subject in ("job.a.x", "job.b.x", "cam.a.y"):
+                self.publish(subject)
+            self.deliver(3)
+            if hub.integrity.is_steady:
+                hub.recovery.cursor(hub.position)
+
+    store = Store(generation(1, 3))
+    hub = Hub(store, SessionSettings(heartbeat=3600))  # type: ignore[arg-type]
+    running = asyncio.ensure_future(hub.run())
+    try:
+        await hub.integrity.steady(PATIENCE)
+        await hub.join(View.of("sess_x", [">"], None, None))
+        renewals = hub.integrity.renewals
+        for _ in range(5):
+            store.publish("job.a.x")
+            store.deliver(1)
+            await hub.integrity.check_position()
+
+        assert hub.integrity.renewals == renewals
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_a_generation_that_is_deleted_is_a_gap_for_those_alone_who_had_not_read_it() -> None:
     store = ShardedStore(generation(0))
     hub = Hub(store, SessionSettings(heartbeat=3600))  # type: ignore[arg-type]
