@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from router.broker import Broker
-from router.errors import BrokerError, Forbidden, Refused, Timeout
+from router.errors import BrokerError, Cut, Forbidden, Refused, Timeout
 from router.event import Event
 from router.nats.publisher import Answers, Publish
 from router.nats.refusals import Fate, fate, is_sealed
@@ -69,9 +69,13 @@ class _Batch:
                         self._fail(place, fault)
                     break
         if self._again:
+            # Those of one entity in their order.
+            again: dict[tuple[str, ...], list[int]] = {}
+            for place in sorted(self._again):
+                again.setdefault(self._entity(place), []).append(place)
             async with asyncio.TaskGroup() as group:
-                for place in self._again:
-                    group.create_task(self._retry(place))
+                for each in again.values():
+                    group.create_task(self._retry(each))
 
     async def _send(self, places: list[int]) -> list[int]:
         """Sends events once; returns those whose stream is sealed."""
@@ -106,7 +110,13 @@ class _Batch:
                 sealed.append(place)
             else:
                 self._take(place, message.subject, answer)
-        return sealed
+        # What was sealed behind one that is tried again comes behind it.
+        entities = {self._entity(place) for place in self._again} if sealed else ()
+        self._again += [place for place in sealed if self._entity(place) in entities]
+        return [place for place in sealed if self._entity(place) not in entities]
+
+    def _entity(self, place: int) -> tuple[str, ...]:
+        return tuple(self._many[place].event.subject.split(".", 2)[:2])
 
     async def _find(self, place: int, is_first: bool) -> bool:
         """Whether the former generation has stored an event, or nobody can say now."""
@@ -158,14 +168,20 @@ class _Batch:
         self._answers[place] = fault
         self._publication(place).failed(fault)
 
-    async def _retry(self, place: int) -> None:
-        event, payload, dedup, headers, _ = self._many[place]
-        try:
-            self._answers[place] = await self._broker.put(
-                event, payload, self._left, dedup=dedup, headers=headers, await_right=False
-            )
-        except BrokerError as fault:
-            self._answers[place] = fault
+    async def _retry(self, places: list[int]) -> None:
+        """Tries the events of one entity again, one after the other; once the time is over, those that are left are not tried."""
+        for tried, place in enumerate(places, 1):
+            event, payload, dedup, headers, _ = self._many[place]
+            try:
+                self._answers[place] = await self._broker.put(
+                    event, payload, self._left, dedup=dedup, headers=headers, await_right=False
+                )
+            except BrokerError as fault:
+                self._answers[place] = fault
+                if isinstance(fault, Timeout) and not isinstance(fault, Cut):
+                    for left in places[tried:]:
+                        self._fail(left, fault)
+                    return
 
 
 def _is_final(refusal: Refused) -> bool:

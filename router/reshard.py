@@ -30,9 +30,8 @@ from router.topology import EVENTS, LAYOUT, event_stream, streams
 
 log = logging.getLogger(__name__)
 
-# What a leader has proposed before it sealed its stream is stored within a round trip of the cluster. Two readings that are this
-# far apart and equal are the end.
-SETTLED_SECONDS = 1.0
+# Between two readings of where a sealed stream with replicas ends: longer than the second between two heartbeats of nats-server.
+SETTLED_SECONDS = 1.5
 SEAL_SECONDS = 30.0
 # A stream that holds so much of its limit, and not its first message, drops its oldest for want of room.
 FULL_SHARE = 0.9
@@ -161,12 +160,14 @@ class Reshard:
                 info = await stream.info()
                 if not info["config"].get("sealed"):
                     await stream.update({**info["config"], "sealed": True})
-                return await self._end(stream)
+                if (end := await self._end(stream)) is not None:
+                    return end
+                fault: BrokerError = Timeout("its leader has changed, or too few of its replicas answer")
             except Refused as refusal:
                 if refusal.err_code == ErrorCode.STREAM_NOT_FOUND:
                     log.error("stream of events is missing; it ends at 0", extra={"stream": shard.stream})
                     return 0
-                fault: BrokerError = refusal
+                fault = refusal
             except Timeout as timeout:
                 fault = timeout
             if loop.time() > deadline:
@@ -175,17 +176,34 @@ class Reshard:
                 ) from None
             await asyncio.sleep(0.2)
 
-    async def _end(self, stream: Stream) -> int:
-        """The last sequence of a sealed stream."""
-        info = await stream.info()
-        last: int = info["state"]["last_seq"]
-        if info["config"].get("num_replicas", 1) == 1:
-            return last
-        while True:
+    async def _end(self, stream: Stream) -> int | None:
+        """The last sequence of a sealed stream; None where it may yet become another."""
+        before = await stream.info()
+        if before["config"].get("num_replicas", 1) > 1:
             await asyncio.sleep(SETTLED_SECONDS)
-            before, last = last, (await stream.state())["last_seq"]
-            if before == last:
-                return last
+        return settled_end(before, await stream.info())
+
+
+def settled_end(before: dict[str, Any], after: dict[str, Any]) -> int | None:
+    """Where a sealed stream ends, by two descriptions of it that are `SETTLED_SECONDS` apart; None where that is not certain.
+
+    With replicas a leader refuses publishes once it is sealed, but stores what it had proposed before as soon as a majority has it.
+    So it must lead all the while, and hear of a majority. A server that becomes the leader before it has learnt of the seal takes
+    publishes meanwhile.
+    """
+    last: int = after["state"]["last_seq"]
+    if not (before["config"].get("sealed") and after["config"].get("sealed")) or before["state"]["last_seq"] != last:
+        return None
+    replicas = after["config"].get("num_replicas", 1)
+    if replicas == 1:
+        return last
+    cluster = after.get("cluster") or {}
+    if cluster.get("leader") != (before.get("cluster") or {}).get("leader"):
+        return None
+    silence = SETTLED_SECONDS * 1e9
+    # 0 is said of one that was never heard of.
+    heard = sum(0 < each.get("active", 0) < silence for each in cluster.get("replicas") or ())
+    return last if 1 + heard > replicas // 2 else None
 
 
 async def drop_old(broker: Broker, tell: Tell = lambda _line: None) -> list[str]:

@@ -46,21 +46,24 @@ LOST = (aiohttp.ClientError, OSError, TimeoutError, EOFError)
 class Replica:
     """One edge as a process of its own, started again whenever it is killed."""
 
-    def __init__(self, nats: str, folder: Path) -> None:
+    def __init__(self, nats: str, folder: Path, **variables: str) -> None:
+        """Variables are given without their prefix: DEDUP_WINDOW=…"""
         self.port = free_port()
+        self._variables = {f"CALLBOARD_{name}": value for name, value in variables.items()}
         self._nats = nats
         self._folder = folder
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        environment = {**os.environ, "CALLBOARD_NATS_URL": self._nats, "CALLBOARD_DATA_DIR": str(self._folder)}
-        self.process = await asyncio.create_subprocess_exec(
-            *own_argv("edge", "--port", str(self.port)),
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        own = {"CALLBOARD_NATS_URL": self._nats, "CALLBOARD_DATA_DIR": str(self._folder), **self._variables}
+        with (self._folder / f"edge-{self.port}.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *own_argv("edge", "--port", str(self.port)),
+                env={**os.environ, **own},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
 
     async def kill(self) -> None:
         assert self.process is not None

@@ -14,6 +14,7 @@ from router.codec import encode
 from router.dedup import of_event
 from router.errors import BrokerError, Forbidden, Refused, Timeout
 from router.event import Event
+from router.nats.error_codes import ErrorCode
 from router.nats.publisher import Answers, Publish
 from router.nats.stream import Ack
 from router.topology import EVENTS, TopologySettings
@@ -128,3 +129,27 @@ async def test_events_go_on_in_their_order_where_their_stream_is_sealed_meanwhil
         found = [id for name in stored for id in ids(stored[name])]
         assert [id for id in found if id[1] == "0"] == ["e0-0", "e0-2", "e0-4"]
         assert [id for id in found if id[1] == "1"] == ["e1-1", "e1-3", "e1-5"]
+
+
+async def test_what_is_tried_again_is_stored_in_its_order_by_entity(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, answers = some(entity, 5), [None] * 5
+    lost = Timeout("the connection was lost")
+    sealed = Refused(400, ErrorCode.STREAM_SEALED, "invalid operation on sealed stream")
+    answering(broker, monkeypatch, _0=lost, _1=lost, _2=lost, _3=sealed, _4=sealed)
+    store, calls = broker.store, 0
+
+    async def slow_at_first(*given: Any) -> Ack:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await asyncio.sleep(0.2)
+        return await store(*given)
+
+    monkeypatch.setattr(broker, "store", slow_at_first)
+
+    await store_all(broker, many, answers)
+
+    assert await stored(broker, entity) == [0, 1, 2, 3, 4]
+    assert all(isinstance(answer, Ack) for answer in answers)

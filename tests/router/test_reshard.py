@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from router.layout_entry import KEY, MAX_GENERATIONS, KeptGeneration, LayoutEntr
 from router.nats.bucket import Bucket
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.stream import Ack, Stream, stream_names
-from router.reshard import BadReshard, Reshard, drop_old, plan
+from router.reshard import BadReshard, Reshard, drop_old, plan, settled_end
 from router.topology import LAYOUT, MIB, TopologySettings, event_stream, is_of_events
 from tests.router.resharding import SHORT, all_stored, broker_of, ids, reshard
 from tests.waiting import eventually
@@ -157,6 +158,28 @@ def test_what_cannot_be_done_now_is_told_with_what_can() -> None:
     many = LayoutEntry(tuple(KeptGeneration(number, 1, began=1) for number in range(1, MAX_GENERATIONS + 1)))
     with pytest.raises(BadReshard, match="EVENTS_1_0"):
         plan(many, 2, 120)
+
+
+def described(
+    last: int = 7, leader: str = "n0", active: tuple[int, ...] = (10**8, 5 * 10**9), sealed: bool = True
+) -> Any:
+    """A stream of three replicas; how long ago its leader has heard of the others, in ns."""
+    replicas = [{"name": f"n{number}", "active": each} for number, each in enumerate(active, 1)]
+    return {
+        "config": {"num_replicas": 3, "sealed": sealed},
+        "state": {"last_seq": last},
+        "cluster": {"leader": leader, "replicas": replicas},
+    }
+
+
+def test_a_sealed_stream_ends_where_its_leader_and_a_majority_say_so_twice() -> None:
+    assert settled_end(described(), described()) == 7
+    # Stored meanwhile; another leader, which may not know of the seal; a leader that does not; one that is alone.
+    assert settled_end(described(6), described()) is None
+    assert settled_end(described(leader="n1"), described()) is None
+    assert settled_end(described(sealed=False), described()) is None
+    assert settled_end(described(), described(sealed=False)) is None
+    assert settled_end(described(), described(active=(0, 5 * 10**9))) is None
 
 
 @pytest.mark.slow
