@@ -11,7 +11,7 @@ from router.codec import rfc3339
 from router.cursor import FOREIGN, UNKNOWN, Cursor, Start, TimeMark, VectorCursor
 from router.events_state import EventsState
 from router.layout import Generation, Shard
-from router.place import Place, place_of
+from router.place import Place, foreign, place_of
 from router.position import Position
 from router.record import Record
 from router.replay import Replay, merged
@@ -44,21 +44,25 @@ class Beginnings:
         return Place(state.begin if start.earliest else state.last, None)
 
     async def fitting(self, cursor: Cursor | VectorCursor, state: EventsState) -> Cursor | VectorCursor:
-        """A cursor, its parts foreign where the stream does not hold any more what it held when the cursor was given out.
+        """A cursor, foreign where the stream does not hold any more what it held when the cursor was given out.
 
         That is so after an older state of the stream was restored, when its sequences are given to other events. What cannot be
-        checked is believed: a part without a check, and a place of which nothing is kept. Raises BrokerError.
+        checked is believed: a cursor without a check, and a place of which nothing is kept. Of several shards one place has a check,
+        that of the newest event; where that is not what it was, the others are not believed either. Raises BrokerError.
         """
-        parts = tuple(
-            [part if await self.fits(part, state) else Cursor(FOREIGN, part.sequence) for part in cursor.parts]
-        )
-        return cursor if parts == cursor.parts else VectorCursor(parts)
+        for part in cursor.parts:
+            if not await self.fits(part, state):
+                return foreign(cursor)
+        return cursor
 
     async def fits(self, part: Cursor, state: EventsState) -> bool:
         """Says whether a shard still holds at a place what it held when the cursor was given out, as far as that can be told."""
         shard = state.layout.by_epoch.get(part.epoch)
-        if part.check == UNKNOWN or shard is None or not _kept(part.sequence, shard, state):
+        if part.check == UNKNOWN or shard is None:
             return True
+        if not _kept(part.sequence, shard, state):
+            # Of one shard, whoever looks where it leads finds out that it lies past the end.
+            return shard.count == 1 or part.sequence <= state.last_of(shard.generation).of(shard)
         return await self._replay.checks.find(part.sequence, shard) in (part.check, UNKNOWN)
 
     async def _marked(self, start: Start, mark: TimeMark, patterns: tuple[str, ...], state: EventsState) -> Place:

@@ -5,15 +5,18 @@ stream's name and creation time, so a cursor of a stream that was deleted and ma
 the CRC-32 of the stored event at that sequence: after an older backup was restored, epoch and creation time are the same,
 and only the check tells that the sequence was given to another event. A cursor without a check is valid, and is believed.
 
-Where EVENTS has several shards (`router.layout`), a cursor has a part for each, in their order:
-`2-5f3a9c1e.2a.9b1c04e2~0badcafe.7.cbf43926~77e01a3c.0`, again epoch, sequence and check, in hexadecimal without padding.
+Where EVENTS has several shards (`router.layout`), a cursor has a block for each, in their order, and the check of one of them:
+`2-1.02k7f0gXq~P01m0l.1~3Z05K`. That is the generation, the index of the first shard, the number of digits of a sequence (as many
+as the greatest of them has), for each shard three digits of its epoch and its sequence there, and behind the second dot the index
+of the shard of the check and its six digits. Digits are of base 64. The check is that of the last event that was read. Where it
+does not fit, or lies past the end of its shard, an older state was restored, and no part of the cursor is believed.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -26,11 +29,20 @@ from router.errors import BadCursor
 _MARKED = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d\.\d{6})(\d{1,15})(\d{4})(?:[Zz]|[+ -]00:?00)\Z")
 _FRACTION = re.compile(r"\.(\d+)")
 _FORM = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{12})(?:-([0-9a-f]{8}))?\Z")
-# 64 parts are the most that EVENTS has shards (`router.layout`).
-_PART = re.compile(r"([0-9a-f]{8})\.(0|[1-9a-f][0-9a-f]{0,11})(?:\.(0|[1-9a-f][0-9a-f]{0,7}))?\Z")
-_MAX_PARTS = 64
+# All may stand in a URL as they are, and have the order of their codes: of two numbers with as many digits, the greater is the
+# greater text, so clients compare sequences without reading them.
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~"
+_VALUES = {digit: value for value, digit in enumerate(DIGITS)}
+_PAIRS = tuple(first + second for first in DIGITS for second in DIGITS)
+_VECTOR = re.compile(
+    r"2-([1-9]\d{0,5})\.([0-9A-Z_a-z~])([1-8])([0-9A-Z_a-z~]+)(?:\.([0-9A-Z_a-z~])([0-3][0-9A-Z_a-z~]{5}))?\Z"
+)
+_STREAM = re.compile(r"EVENTS_(\d+)_(\d+)\Z")
+# Digits of an epoch, and of a check. 64 parts are the most that EVENTS has shards (`router.layout`).
+_LIFE, _CHECK, _MAX_PARTS = 3, 6, 64
 # An epoch that no stream has: places in it are answered by a gap.
 FOREIGN = "00000000"
+_FOREIGN_LIFE = "0" * _LIFE
 # The check of a place whose event is not known.
 UNKNOWN = -1
 
@@ -62,34 +74,92 @@ class Cursor(msgspec.Struct, frozen=True, order=True, gc=False):
 class VectorCursor(msgspec.Struct, frozen=True, gc=False):
     """A place in each of several shards: everything up to and with these has been seen."""
 
-    # In the order of the shards.
+    # In the order of the shards, without one left out in between; at most one has a check.
     parts: tuple[Cursor, ...]
 
     def __str__(self) -> str:
-        return vector_token(part_token(part.epoch, part.sequence, part.check) for part in self.parts)
+        generation, first, _ = self.parts[0].epoch.split(".")
+        blocks = Blocks(int(generation), int(first), [(part.epoch, part.sequence) for part in self.parts])
+        own = next((part for part in self.parts if part.check != UNKNOWN), None)
+        return str(blocks) if own is None else blocks.checked(int(own.epoch.split(".")[1]), own.check)
+
+
+class Blocks:
+    """The blocks of a cursor of several shards, of which one is replaced with each event."""
+
+    __slots__ = ("_begin", "_first", "_places", "_size", "_text", "_width", "generation")
+
+    def __init__(self, generation: int, first: int, places: Sequence[tuple[str, int]]) -> None:
+        """`places` are the epochs and sequences of shards, in their order from the index `first` on."""
+        self.generation, self._first = generation, first
+        self._width = max(1, *(-(-sequence.bit_length() // 6) for _, sequence in places))
+        blocks = [epoch[-_LIFE:] + digits(sequence, self._width) for epoch, sequence in places]
+        head = f"2-{generation}.{DIGITS[first]}{self._width}"
+        self._begin, self._size = len(head), _LIFE + self._width
+        self._text = head + "".join(blocks)
+
+    def __str__(self) -> str:
+        return self._text
+
+    def fits(self, sequence: int) -> bool:
+        """Says whether a sequence has no more digits than there is room for."""
+        return not sequence >> 6 * self._width
+
+    def move(self, index: int, sequence: int) -> None:
+        """Replaces the sequence of a shard by one that fits; none is ever smaller than before."""
+        text, at = self._text, self._begin + (index - self._first) * self._size + _LIFE
+        self._text = f"{text[:at]}{digits(sequence, self._width)}{text[at + self._width :]}"
+
+    def checked(self, index: int, check: int) -> str:
+        """The cursor with the check of its place in one shard."""
+        return f"{self._text}.{DIGITS[index]}{digits(check, _CHECK)}"
+
+
+def digits(number: int, width: int) -> str:
+    """A number in base 64 with so many digits."""
+    text = ""
+    while width > 1:
+        text = _PAIRS[number & 4095] + text
+        number >>= 12
+        width -= 2
+    return DIGITS[number] + text if width else text
+
+
+def _number(text: str) -> int:
+    value = 0
+    for digit in text:
+        value = value << 6 | _VALUES[digit]
+    return value
 
 
 def parse_cursor(token: str) -> Cursor | VectorCursor:
     """Reads a token of either form; raises BadCursor for anything this system did not issue."""
     if not token.startswith("2-"):
         return Cursor.parse(token)
-    texts = token[2:].split("~", _MAX_PARTS)
-    found = [_PART.match(text) for text in texts]
-    if len(found) > _MAX_PARTS or not all(found):
+    found = _VECTOR.match(token) if token.isascii() else None
+    parts = _parts(found) if found else ()
+    if not parts:
         raise BadCursor(f"{token[:60]!r}: {BadCursor.__doc__}")
-    return VectorCursor(
-        tuple(Cursor(part[1], int(part[2], 16), int(part[3], 16) if part[3] else UNKNOWN) for part in found if part)
-    )
+    return VectorCursor(parts)
 
 
-def part_token(epoch: str, sequence: int, check: int = UNKNOWN) -> str:
-    """One part of a cursor of several shards; without a check where that is UNKNOWN."""
-    return f"{epoch}.{sequence:x}" if check < 0 else f"{epoch}.{sequence:x}.{check:x}"
-
-
-def vector_token(parts: Iterable[str]) -> str:
-    """The cursor of several shards from its parts, in the order of the shards."""
-    return "2-" + "~".join(parts)
+def _parts(found: re.Match[str]) -> tuple[Cursor, ...]:
+    """The parts of a cursor; none where it is in another form than ours."""
+    generation, blocks = found[1], found[4]
+    first, width = _VALUES[found[2]], int(found[3])
+    size = _LIFE + width
+    count, rest = divmod(len(blocks), size)
+    own = _VALUES[found[5]] if found[5] else first
+    if rest or first + count > _MAX_PARTS or not first <= own < first + count:
+        return ()
+    if width > 1 and all(blocks[at + _LIFE] == "0" for at in range(0, len(blocks), size)):
+        return ()
+    parts = []
+    for index, at in enumerate(range(0, len(blocks), size), first):
+        check = _number(found[6]) if found[6] and index == own else UNKNOWN
+        epoch = shard_epoch(int(generation), index, blocks[at : at + _LIFE])
+        parts.append(Cursor(epoch, _number(blocks[at + _LIFE : at + size]), check))
+    return tuple(parts)
 
 
 def token(epoch: str, sequence: int, check: int = UNKNOWN) -> str:
@@ -103,8 +173,19 @@ def check_of(payload: bytes) -> int:
 
 
 def epoch_of(stream: str, created: str) -> str:
-    """Names one life of a stream, from its name and its creation time as JetStream reports it."""
-    return f"{zlib.crc32(f'{stream} {created}'.encode()):08x}"
+    """Names one life of a stream, from its name and its creation time as JetStream reports it.
+
+    That of a shard of a later generation is short, since a cursor has all of them: one of 262,143 for each life.
+    """
+    value = zlib.crc32(f"{stream} {created}".encode())
+    if (shard := _STREAM.match(stream)) is None:
+        return f"{value:08x}"
+    return shard_epoch(int(shard[1]), int(shard[2]), digits(value % (64**_LIFE - 1) + 1, _LIFE))
+
+
+def shard_epoch(generation: int, index: int, life: str = _FOREIGN_LIFE) -> str:
+    """The epoch of a shard by the three digits of its life; without these that of no stream."""
+    return f"{generation}.{index}.{life}"
 
 
 class TimeMark(NamedTuple):

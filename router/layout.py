@@ -17,7 +17,7 @@ import msgspec
 ORIGINAL_STREAM = "EVENTS"
 ORIGINAL_PREFIX = "ev."
 SHARDED_PREFIX = "evs."
-# A cursor has up to 30 bytes for each shard, and is sent with every event.
+# A cursor has some eight bytes for each shard, and is sent with every event.
 MAX_SHARDS = 64
 
 _OFFSET, _PRIME, _MASK = 2166136261, 16777619, 0xFFFFFFFF

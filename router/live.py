@@ -82,7 +82,7 @@ class Live:
         self._chains: dict[str, int] = {}
         self._chains_since = beginning(FIRST.current)
         self._unverified: deque[UnverifiedRange] = deque()
-        self._trail = Trail(self._chains_since, FIRST, self._checks)
+        self._trail = Trail(self._chains_since, FIRST)
 
     @property
     def patterns(self) -> list[str]:
@@ -96,12 +96,12 @@ class Live:
 
     def trail(self, position: Position) -> Trail:
         """Places events for those who read them from another position than this process."""
-        return Trail(position, self.layout, self._checks)
+        return Trail(position, self.layout)
 
     def advance(self, position: Position) -> None:
         """Moves the position on past events that nobody here asked for."""
         if self.position.behind(position):
-            self._trail = Trail(self.position.joined(position), self.layout, self._checks)
+            self._trail = Trail(self.position.joined(position), self.layout)
 
     async def want(self, patterns: tuple[str, ...]) -> Position:
         """Subscribes these patterns too; returns the position after which all their events are received. Raises BrokerError."""
@@ -165,7 +165,7 @@ class Live:
         if len(self._unverified) > MAX_UNVERIFIED:
             self._merge_unverified()
         self._chains.clear()
-        self._trail = Trail(beginning(self.layout.current), self.layout, self._checks)
+        self._trail = Trail(beginning(self.layout.current), self.layout)
         for subscription in self._active.values():
             subscription.forget()
         self._unbegun.update(self._active.values())
@@ -190,7 +190,7 @@ class Live:
         """Takes what comes from the streams of a new layout; where these stand is said by `restart`, which must follow."""
         self.layout, self._find = layout, find_shard(layout)
         self._chains.clear()
-        self._trail = Trail(beginning(layout.current), layout, self._checks)
+        self._trail = Trail(beginning(layout.current), layout)
 
     def restart(self, since: Position, layout: Layout = FIRST) -> None:
         """Says that what was stored up to `since` need not have been received; what was received after it counts."""
@@ -200,7 +200,7 @@ class Live:
         for subscription in self._active.values():
             subscription.begin(since)
         self._unbegun.clear()
-        self._trail = Trail(position, layout, self._checks)
+        self._trail = Trail(position, layout)
 
     async def verify(self, begin: Position, last: Position, locate: Locate) -> Loss | None:
         """Compares with the store what was received between the last two calls; it reaches from behind `begin` up to `last`.

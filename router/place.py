@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from router.cursor import FOREIGN, Cursor, VectorCursor
+from router.cursor import FOREIGN, UNKNOWN, Cursor, VectorCursor, shard_epoch
 from router.events_state import EventsState
 from router.layout import Generation
 from router.position import Position
@@ -33,8 +33,9 @@ def place_of(cursor: Cursor | VectorCursor, state: EventsState) -> Place:
     by_epoch = state.layout.by_epoch
     known = [by_epoch[part.epoch] for part in cursor.parts if part.epoch in by_epoch]
     generation = state.layout.generation(max((shard.generation for shard in known), default=-1))
-    if generation is None:
-        # The sequences of another life say nothing here: all that is kept is news to this client.
+    if generation is None or 2 * len(known) < len(cursor.parts):
+        # The sequences of another life say nothing here: all that is kept is news to this client. Epochs of shards are short, so
+        # one that fits among many that do not may do so by chance.
         return Place(state.begin, Gap(_nowhere(state.begin), state.begin, reset=True))
     begin, last = state.begin_of(generation.number).sequences, state.last_of(generation.number).sequences
     after, first = list(begin), list(begin)
@@ -73,11 +74,17 @@ def foreign(cursor: Cursor | VectorCursor) -> Cursor:
     return Cursor(FOREIGN, cursor.parts[0].sequence)
 
 
-def cursor_of(position: Position, epoch: str, checks: tuple[int, ...] = ()) -> Cursor | VectorCursor:
-    """The cursor of a position in one life of its generation (`Generation.epoch`), and the checks of its places, if known."""
+def cursor_of(position: Position, epoch: str, own: tuple[int, int] | None = None) -> Cursor | VectorCursor:
+    """The cursor of a position in one life of its generation (`Generation.epoch`).
+
+    `own` is the index of the shard that holds the newest event up to there, and its check, if they are known.
+    """
+    generation, sequences = position.generation, position.sequences
     epochs = epoch.split("~")
-    if len(epochs) != len(position.sequences):
-        epochs = [FOREIGN] * len(position.sequences)
-    found = zip(epochs, position.sequences, checks or (-1,) * len(epochs), strict=True)
-    parts = tuple(Cursor(*part) for part in found)
-    return VectorCursor(parts) if position.generation else parts[0]
+    if len(epochs) != len(sequences):
+        epochs = [shard_epoch(generation, index) if generation else FOREIGN for index in range(len(sequences))]
+    parts = tuple(
+        Cursor(epoch, sequence, own[1] if own is not None and own[0] == index else UNKNOWN)
+        for index, (epoch, sequence) in enumerate(zip(epochs, sequences, strict=True))
+    )
+    return VectorCursor(parts) if generation else parts[0]

@@ -89,7 +89,7 @@ class Replay:
             generation.number,
             tuple(after.of(shard) if shard.index in read else known.of(shard) for shard in generation.shards),
         )
-        trail = Trail(after.joined(away), self.layout, self.checks)
+        trail = Trail(after.joined(away), self.layout)
         records: list[Record] = []
         for record in merged([stretch.records for stretch in found]):
             # Pages are shared by readers who come from different positions.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from router.checks import Checks
-from router.cursor import part_token, token, vector_token
+from router.cursor import Blocks, token
 from router.layout import Layout
 from router.position import Position
 from router.record import Record
@@ -12,36 +11,43 @@ from router.record import Record
 class Trail:
     """A position that moves on with each event. What it says of one holds for all who come from the same position."""
 
-    __slots__ = ("_layout", "_parts", "position")
+    __slots__ = ("_blocks", "_layout", "position")
 
-    def __init__(self, position: Position, layout: Layout, checks: Checks) -> None:
+    def __init__(self, position: Position, layout: Layout) -> None:
         self.position = position
         self._layout = layout
-        self._parts = _parts(position, layout, checks)
+        self._blocks = None if layout.current.number == 0 else _blocks(position, layout)
 
     def add(self, record: Record) -> None:
         """Places the next event. Nobody may have it yet."""
-        index, parts = record.shard.index, self._parts
-        if parts is None:
+        if self._layout.current.number == 0:
             # A record of the only stream makes its cursor by itself, once somebody asks for it.
             self.position = position = Position(0, (record.sequence,))
             record.place(position)
             return
-        self.position = position = self.position.after(record)
+        former = self.position
+        self.position = position = former.after(record)
         # With its epoch, which is not known where it is read.
         record.shard = shard = self._layout.by_stream[record.shard.stream]
         if shard.generation == 0:
             record.place(position, token(shard.epoch, record.sequence, record.check))
             return
-        parts[index] = part_token(shard.epoch, record.sequence, record.check)
-        record.place(position, vector_token(parts))
+        blocks, sequence = self._blocks, record.sequence
+        if position is former:
+            # Read before: the cursor is that of how far everything was read.
+            record.place(position, str(blocks))
+            return
+        if blocks is not None and blocks.generation == position.generation and blocks.fits(sequence):
+            blocks.move(shard.index, sequence)
+        else:
+            self._blocks = blocks = _blocks(position, self._layout)
+        assert blocks is not None
+        record.place(position, blocks.checked(shard.index, record.check))
 
 
-def _parts(position: Position, layout: Layout, checks: Checks) -> list[str] | None:
+def _blocks(position: Position, layout: Layout) -> Blocks | None:
     generation = layout.generation(position.generation)
-    if generation is None or layout.current.number == 0:
+    if generation is None or generation.number == 0:
         return None
-    return [
-        part_token(shard.epoch, sequence, checks.known(sequence, shard))
-        for shard, sequence in zip(generation.shards, position.sequences, strict=True)
-    ]
+    places = zip((shard.epoch for shard in generation.shards), position.sequences, strict=True)
+    return Blocks(generation.number, 0, list(places))

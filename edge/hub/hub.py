@@ -256,8 +256,7 @@ class Hub:
             batch = shared.get(key)
             if batch is None:
                 batch = shared[key] = Batch(records, epoch, unencodable=self.unencodable)
-                last = records[-1]
-                self._replay.checks.note(last.sequence, last.check, last.shard)
+                self._replay.checks.note_event(records[-1])
             begun = time.time_ns()
             try:
                 feed.live.deliver(batch, self.settings.mailbox_bytes)

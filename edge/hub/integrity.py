@@ -377,7 +377,7 @@ class Integrity:
         self._interrupt(loss)
         self._reached = self._reached.joined(self.position)
         if (newest := self._recent.newest()) is not None:
-            self._replay.checks.note(newest.sequence, newest.check, newest.shard)
+            self._replay.checks.note_event(newest)
         self._replay.checks.doubt()
         self._received.remember(self.position)
         self._recent.forget()

@@ -91,7 +91,7 @@ class ReaderRecovery:
         check = checks.known(sequence, shard)
         if check == UNKNOWN and self._integrity.is_steady and (record := self._recent.at(sequence, shard)) is not None:
             check = record.check
-            checks.note(sequence, check, shard)
+            checks.note_event(record)
         return check
 
     def place_at(self, position: Position, epoch: str | None = None) -> Cursor | VectorCursor:
@@ -102,8 +102,10 @@ class ReaderRecovery:
         if (last := end(generation)) is not None:
             # One that has had all of some shards may say more of them than there is.
             position = position.met(last)
-        checks = [self.check(position.of(shard), shard) for shard in generation.shards]
-        return cursor_of(position, generation.epoch, tuple(checks))
+        for shard in generation.shards:
+            self.check(position.of(shard), shard)
+        own = self._replay.checks.newest_of(position, generation.shards)
+        return cursor_of(position, generation.epoch, own)
 
     def cursor(self, position: Position, epoch: str | None = None) -> str:
         """The same as its clients have it."""
@@ -141,8 +143,7 @@ class ReaderRecovery:
         if ack.duplicate or generation is None:
             return await self.find_cursor(position)
         # Not noted: the check of what lies past the end that was read last tells a stream that was rolled back.
-        checks = [check if each is shard else self.check(position.of(each), each) for each in generation.shards]
-        return str(cursor_of(position, generation.epoch, tuple(checks)))
+        return str(cursor_of(position, generation.epoch, (shard.index, check)))
 
     async def _find_checks(self, position: Position, shards: tuple[Shard, ...], state: EventsState) -> None:
         """Asks for the checks of a position's places that are not at hand, since a client is given its cursor. Raises BrokerError."""
@@ -327,8 +328,7 @@ class ReaderRecovery:
         renewals = integrity.renewals
         stretch = await self._ask(lambda: self._replay.stretch(feed.view.patterns, after, known))
         if stretch.records and renewals == integrity.renewals and integrity.is_steady:
-            last = stretch.records[-1]
-            self._replay.checks.note(last.sequence, last.check, last.shard)
+            self._replay.checks.note_event(stretch.records[-1])
         return stretch
 
     async def page(self, feed: Feed, after: Position, stretch: Stretch) -> Batch | None:

@@ -71,11 +71,20 @@ def follows(cursor: str, last: str | None) -> bool:
     return any(epoch not in old or place > old[epoch] for epoch, place in _places(cursor))
 
 
-def _places(cursor: str) -> list[tuple[str, int]]:
-    """Epoch and sequence of each shard that a cursor names."""
+def _places(cursor: str) -> list[tuple[str, str]]:
+    """Epoch and sequence of each shard that a cursor names; the sequences are texts that have the order of the numbers."""
     version, _, rest = cursor.partition("-")
-    parts = [rest.split("-")] if version == "1" else [part.split(".") for part in rest.split("~")]
-    return [(part[0], int(part[1], 16)) for part in parts]
+    if version == "1":
+        epoch, sequence, *_ = (*rest.split("-"), "")
+        return [(epoch, sequence)]
+    # `2-<generation>.<first><width>`, and for each shard three digits of its epoch and `width` of its sequence.
+    generation, _, blocks = rest.partition(".")
+    blocks = blocks.partition(".")[0]
+    size = 3 + int(blocks[1:2] or 0)
+    found = [blocks[at : at + size] for at in range(2, len(blocks), size)]
+    return [
+        (f"{generation}.{blocks[0]}.{index}.{block[:3]}", block[3:].rjust(12, "0")) for index, block in enumerate(found)
+    ]
 
 
 class _Loop:
@@ -230,7 +239,7 @@ class SessionReader:
             self._lose(made.get("cursor"))
         self.session_id = made["session_id"]
         given = str(made.get("cursor") or "")
-        if given.startswith("1-"):
+        if given.startswith(("1-", "2-")):
             self.cursor = given
 
     @property

@@ -11,6 +11,7 @@ import pytest
 
 from edge.settings import SessionSettings
 from router.broker import Broker
+from router.cursor import parse_cursor
 from router.provisioning import apply
 from router.reshard import BadReshard
 from router.topology import event_stream
@@ -100,7 +101,7 @@ async def test_every_door_brings_all_events_those_of_each_entity_in_order(place:
             break
     place.check(polled)
     assert cursor.startswith("1-" if place.shards == 1 else "2-")
-    assert cursor.count("~") == place.shards - 1
+    assert len(parse_cursor(cursor).parts) == place.shards
 
 
 async def test_a_reader_goes_on_behind_each_cursor_that_it_was_given_by_whichever_door(place: Place) -> None:
@@ -160,7 +161,7 @@ async def test_a_foreign_cursor_is_answered_by_a_gap_and_all_that_is_kept(place:
     session = await place.edge.session(subjects=["job.>"])
     await place.say(1)
 
-    for cursor in ("1-00000000-000000000001", "2-00000001.5~00000002.6"):
+    for cursor in ("1-00000000-000000000001", "2-1.0100150026"):
         async with place.edge.socket(session, f"?cursor={cursor}") as socket:
             events = await socket.events(8)
             assert [each["reset"] for each in socket.controls if each["control"] == "gap"] == [True]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from router.beginning import Beginnings
 from router.broker import Broker
-from router.cursor import FOREIGN, Cursor, Start, VectorCursor
+from router.cursor import FOREIGN, UNKNOWN, Cursor, Start, VectorCursor, parse_cursor
 from router.event import Event
 from router.position import Position
 from router.record import Record
@@ -58,28 +60,27 @@ async def test_readers_begin_where_they_say_and_read_on_through_all_generations(
         assert await remaining(Start(cursor=Cursor(old.epoch, 3))) == 6
 
 
-async def test_a_part_whose_place_holds_another_event_is_foreign(own_nats: str) -> None:
+async def test_a_cursor_is_foreign_whose_place_holds_another_event_or_was_not_reached_yet(own_nats: str) -> None:
     async with broker_of(own_nats) as broker:
         await reshard(broker, 2)
         await say(broker, "a", "b", "c", "d")
         state = await broker.events_state()
         places = Beginnings(broker, Replay(broker))
         records = await behind(broker, _replay(broker, state.layout), state.begin)
-        right = VectorCursor(
-            tuple(
-                Cursor(shard.epoch, each.sequence, each.check)
-                for shard in state.layout.current.shards
-                for each in [next(record for record in records if record.shard.index == shard.index)]
-            )
-        )
-        first, second = right.parts
-        wrong = VectorCursor((first, Cursor(second.epoch, second.sequence, second.check ^ 1)))
+        right = parse_cursor(records[1].cursor(""))
+        (own,) = [part for part in right.parts if part.check != UNKNOWN]
+        assert len(right.parts) == 2 and own.check == records[1].check
+        begin = state.begin
 
         assert await places.fitting(right, state) == right
-        assert (await places.fitting(wrong, state)).parts == (first, Cursor(FOREIGN, second.sequence))
-        place = await places.place(Start(cursor=wrong), ALL, state)
-        assert place.gap is not None and place.gap.reset
-        assert place.after == Position(1, (first.sequence, 0))
+        assert await places.place(Start(cursor=right), ALL, state) == (records[1].position, None)
+        for change in ({"check": own.check ^ 1}, {"sequence": own.sequence + 100}):
+            wrong = VectorCursor(
+                tuple(msgspec.structs.replace(part, **change) if part is own else part for part in right.parts)
+            )
+            place = await places.place(Start(cursor=wrong), ALL, state)
+            assert await places.fitting(wrong, state) == Cursor(FOREIGN, wrong.parts[0].sequence)
+            assert place.gap is not None and place.gap.reset and place.after == begin
 
 
 def _replay(broker: Broker, layout: object) -> Replay:

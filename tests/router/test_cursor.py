@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -9,14 +10,17 @@ from hypothesis import strategies as st
 
 from router.broker import StreamState
 from router.cursor import (
+    DIGITS,
     UNKNOWN,
     Cursor,
     VectorCursor,
+    digits,
     epoch_of,
     parse_cursor,
     parse_start,
     parse_time,
     rest_of_snapshot,
+    shard_epoch,
 )
 from router.errors import BadCursor
 from router.events_state import of_stream
@@ -80,21 +84,46 @@ def test_a_truncated_or_mangled_cursor_is_refused() -> None:
             Cursor.parse(token)
 
 
-EPOCHS = st.integers(0, 2**32 - 1).map("{:08x}".format)
-PARTS = st.builds(Cursor, EPOCHS, SEQUENCES, st.just(UNKNOWN) | CHECKS)
+@st.composite
+def vectors(draw: st.DrawFn) -> VectorCursor:
+    """Some shards of a generation, one after the other, of which one has a check or none."""
+    first, generation = draw(st.integers(0, 63)), draw(st.integers(1, 999_999))
+    lives = draw(st.lists(st.text(DIGITS, min_size=3, max_size=3), min_size=1, max_size=64 - first))
+    own = draw(st.integers(-1, len(lives) - 1))
+    return VectorCursor(
+        tuple(
+            Cursor(f"{generation}.{first + n}.{life}", draw(SEQUENCES), draw(CHECKS) if n == own else UNKNOWN)
+            for n, life in enumerate(lives)
+        )
+    )
 
 
-@given(st.lists(PARTS, min_size=1, max_size=64).map(tuple))
-def test_a_cursor_of_several_shards_comes_back_as_it_was_issued(parts: tuple[Cursor, ...]) -> None:
-    cursor = VectorCursor(parts)
-
+@given(vectors())
+def test_a_cursor_of_several_shards_comes_back_as_it_was_issued(cursor: VectorCursor) -> None:
     assert parse_cursor(str(cursor)) == cursor
-    assert re.fullmatch(r"2-[0-9a-f.~]+", str(cursor))
+    assert re.fullmatch(r"2-[0-9A-Za-z_.~]+", str(cursor)) and quote(str(cursor), safe="") == str(cursor)
+    assert len(str(cursor)) <= 40 + 11 * len(cursor.parts)
     with pytest.raises(BadCursor):
         Cursor.parse(str(cursor))
 
 
-@given(st.text("0123456789abcdef.~-", max_size=40))
+@pytest.mark.parametrize(("shards", "length"), [(2, 30), (4, 46), (16, 142), (64, 526)])
+def test_a_cursor_of_several_shards_is_short(shards: int, length: int) -> None:
+    parts = [Cursor(f"1.{index}.abc", 1_000_000_000) for index in range(shards)]
+    parts[-1] = Cursor(parts[-1].epoch, 1_000_000_000, 2**32 - 1)
+
+    assert len(str(VectorCursor(tuple(parts)))) == length <= 40 + 8 * shards
+
+
+@given(st.integers(0, 2**48 - 1), st.integers(0, 2**48 - 1))
+def test_the_digits_of_numbers_have_their_order(one: int, other: int) -> None:
+    assert (digits(one, 8) < digits(other, 8)) == (one < other)
+
+
+@given(
+    st.text(DIGITS + ".-", max_size=40)
+    | st.from_regex(r"[1-9]\.[0-9A-Z]([1-4])[0-3]{8,24}(\.[0-5][0-4]{6})?", fullmatch=True)
+)
 def test_a_cursor_of_several_shards_has_one_form(rest: str) -> None:
     try:
         cursor = parse_cursor("2-" + rest)
@@ -103,16 +132,36 @@ def test_a_cursor_of_several_shards_has_one_form(rest: str) -> None:
     assert str(cursor) == "2-" + rest
 
 
+@given(st.text(max_size=40))
+def test_any_other_text_behind_the_version_is_refused(rest: str) -> None:
+    if not rest.isascii():
+        with pytest.raises(BadCursor):
+            parse_cursor("2-" + rest)
+
+
 def test_a_cursor_of_several_shards_that_was_mangled_is_refused() -> None:
-    part = "0badcafe.2a.9b1c04e2"
+    whole = "2-1.02abc12abd3~.1000005"
+    assert str(parse_cursor(whole)) == whole
     for text in (
         "2-",
-        f"2-{part}~",
-        f"2-~{part}",
-        f"2-{part}\n",
-        f"2-{part}.0",
-        "2-0badcafe.02a",
-        "2-" + "~".join([part] * 65),
+        "2-1",
+        "2-1.02",
+        "2-0.02abc12abd3~",
+        "2-01.02abc12abd3~",
+        "2-1.03abc12abd3~",
+        "2-1.03abc012abd03~",
+        "2-1.09abc000000001",
+        "2-1.~2abc12abd3~",
+        "2-1.02abc12abd3~.2000005",
+        "2-1.12abc12abd3~.0000005",
+        "2-1.02abc12abd3~.1400000",
+        whole + "\n",
+        whole[:-1],
+        whole + "0",
+        "2-1.01" + "abc1" * 65,
+        "2-0badcafe.2a.9b1c04e2~0badcafe.7.cbf43926",
+        "２" + whole[1:],
+        "2-１" + whole[3:],
     ):
         with pytest.raises(BadCursor):
             parse_cursor(text)
@@ -127,6 +176,14 @@ def test_a_cursor_of_one_shard_is_read_as_it_always_was() -> None:
 
 def test_two_lives_of_a_stream_have_two_epochs() -> None:
     assert epoch_of("EVENTS", "2026-01-01T00:00:00Z") != epoch_of("EVENTS", "2026-01-01T00:00:01Z")
+    assert epoch_of("EVENTS_2_13", "2026-01-01T00:00:00Z") != epoch_of("EVENTS_2_13", "2026-01-01T00:00:01Z")
+
+
+@given(st.text(max_size=20))
+def test_the_epoch_of_a_shard_says_which_it_is_and_is_never_that_of_no_stream(created: str) -> None:
+    assert re.fullmatch(r"2\.13\.[0-9A-Z_a-z~]{3}", epoch_of("EVENTS_2_13", created))
+    assert epoch_of("EVENTS_2_13", created) != shard_epoch(2, 13)
+    assert re.fullmatch(r"[0-9a-f]{8}", epoch_of("EVENTS", created))
 
 
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 150))
@@ -201,6 +258,9 @@ def test_a_snapshot_is_a_place_to_begin_and_may_be_gone_on_with() -> None:
 
     assert rest is not None
     assert (rest.snapshot, str(rest.cursor), rest.shown) == (True, place, (0, 0, 17))
+    several = "2-1.02abc12abd3~.1000005"
+    rest = parse_start(rest_of_snapshot(several, (1, 1, 17)))
+    assert rest is not None and (str(rest.cursor), rest.shown) == (several, (1, 1, 17))
     for wrong in ("snapshot-", "snapshot-11", f"snapshot-{place}", "snapshot-000000000011-x"):
         with pytest.raises(BadCursor):
             parse_start(wrong)

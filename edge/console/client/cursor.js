@@ -1,14 +1,24 @@
 /** Compares cursors and subjects, as far as a client may know what they mean. */
 
-// `1-<epoch>-<sequence>`, or of several shards `2-<epoch>.<sequence>~…`; mostly with a check behind each.
+// `1-<epoch>-<sequence>`, or of several shards `2-<generation>.<first><width>` and for each three digits of its epoch and `width` of
+// its sequence; mostly with a check behind it. Sequences stay texts, which have the order of the numbers.
 const placesOf = (cursor) => {
   const rest = cursor.slice(2);
-  const parts = cursor.startsWith("2-") ? rest.split("~").map((part) => part.split(".")) : [rest.split("-")];
-  return parts.map(([epoch, sequence]) => [epoch, Number.parseInt(sequence, 16)]);
+  if (!cursor.startsWith("2-")) return [rest.split("-")];
+  const [generation, blocks = ""] = rest.split(".");
+  const each = blocks.slice(2).match(new RegExp(`.{${3 + Number(blocks[1])}}`, "g")) ?? [];
+  return each.map((block, index) => [generation + blocks[0] + index + block.slice(0, 3), block.slice(3).padStart(12, "0")]);
 };
 
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
+
+const numberOf = (text) => [...text].reduce((number, digit) => number * 64 + DIGITS.indexOf(digit), 0);
+
 /** How far into the stream a cursor is, as a number; of several shards the sum. */
-export const sequenceOf = (cursor) => placesOf(cursor).reduce((sum, [, sequence]) => sum + sequence, 0);
+export const sequenceOf = (cursor) =>
+  cursor.startsWith("2-")
+    ? placesOf(cursor).reduce((sum, [, sequence]) => sum + numberOf(sequence), 0)
+    : Number.parseInt(placesOf(cursor)[0][1], 16);
 
 /** Whether a cursor lies behind another, in one shard at least. One of other epochs, another life of a stream, always does. */
 export function follows(next, last) {

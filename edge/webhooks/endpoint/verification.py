@@ -119,6 +119,8 @@ class Verification:
         )
         start = session.start.parts[0]
         record = Record(start.sequence, event.subject, encode(event), check=start.check)
+        # Of several shards the place is all of them.
+        record.place(record.position, session.spec.start)
         posted = build_payload([record], start.epoch, session.id, session.spec.dialect, endpoint.batch is not None)
         delivery = delivery_id(event.id, 0, session.id)
         begun = wall.now_ns()

@@ -200,5 +200,4 @@ def _spans(state: EventsState, patterns: Sequence[str], first: Position, last: P
 def _cursor(state: EventsState, position: Position, replay: Replay) -> str:
     generation = state.layout.generation(position.generation)
     assert generation is not None
-    checks = tuple(replay.checks.known(position.of(shard), shard) for shard in generation.shards)
-    return str(cursor_of(position, generation.epoch, checks))
+    return str(cursor_of(position, generation.epoch, replay.checks.newest_of(position, generation.shards)))

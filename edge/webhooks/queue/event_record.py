@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from router.cursor import FOREIGN, part_token, token, vector_token
+from router.cursor import Cursor, VectorCursor, shard_epoch, token
 from router.event_place import locate
 from router.position import Position, of_one
 from router.record import Record
@@ -17,8 +17,8 @@ def event_record(place: int, subject: str, payload: bytes, epoch: str | None = N
     where = locate(place)
     record = Record(where.sequence, subject, payload, shard=where.shard)
     if where.generation:
-        part = part_token(epoch or FOREIGN, where.sequence, record.check)
-        record.place(Position(where.generation, ()), vector_token([part]))
+        part = Cursor(epoch or shard_epoch(where.generation, where.index), where.sequence, record.check)
+        record.place(Position(where.generation, ()), str(VectorCursor((part,))))
     elif epoch is not None:
         record.place(of_one(where.sequence), token(epoch, where.sequence, record.check))
     return record

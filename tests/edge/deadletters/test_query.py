@@ -95,7 +95,7 @@ def test_a_dead_letter_is_described_with_its_event_or_what_was_in_its_place():
 
 
 def test_a_dead_letter_leads_to_the_place_of_its_event_in_whichever_stream_that_is() -> None:
-    sharded = generation(1, 2).with_epochs(["0000aaaa", "0000bbbb"])
+    sharded = generation(1, 2).with_epochs(["1.0.aaa", "1.1.bbb"])
     layout = Layout((*LAYOUT.generations, sharded))
 
     def cursor(stream: str) -> str | None:
@@ -103,5 +103,5 @@ def test_a_dead_letter_leads_to_the_place_of_its_event_in_whichever_stream_that_
         return found
 
     assert cursor("EVENTS") == "1-0123abcd-00000000002a"
-    assert cursor("EVENTS_1_1") == "2-0000bbbb.2a"
+    assert cursor("EVENTS_1_1") == "2-1.11bbbf"
     assert cursor("EVENTS_7_0") is None and cursor("HOOKS") is None

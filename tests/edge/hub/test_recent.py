@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.hub.recent import EVENT_BYTES, Recent
-from router.checks import Checks
 from router.cursor import parse_cursor
 from router.layout import FIRST, ORIGINAL, Generation, Layout, generation
 from router.position import Position, of_one
 from router.record import Record
 from router.trail import Trail
 
-THREE = generation(1, 3).with_epochs(["0000000a", "0000000b", "0000000c"])
-CHECKS = Checks(cast(Any, None))
+THREE = generation(1, 3).with_epochs(["1.0.00a", "1.1.00b", "1.2.00c"])
 
 
 def trail(position: Position, of: Generation = FIRST.current) -> Trail:
-    return Trail(position, Layout((of,)), CHECKS)
+    return Trail(position, Layout((of,)))
 
 
 def record(sequence: int, size: int = 10) -> Record:
