@@ -6,7 +6,7 @@ the CRC-32 of the stored event at that sequence: after an older backup was resto
 and only the check tells that the sequence was given to another event. A cursor without a check is valid, and is believed.
 
 Where EVENTS has several shards (`router.layout`), a cursor has a block for each, in their order, and the check of one of them:
-`2-1.02k7f0gXq~P01m0l.1~3Z05K`. That is the generation, the index of the first shard, the number of digits of a sequence (as many
+`2-1.-2k7f-gXq~O-.01Q6-IX`. That is the generation, the index of the first shard, the number of digits of a sequence (as many
 as the greatest of them has), for each shard three digits of its epoch and its sequence there, and behind the second dot the index
 of the shard of the check and its six digits. Digits are of base 64. The check is that of the last event that was read. Where it
 does not fit, or lies past the end of its shard, an older state was restored, and no part of the cursor is believed.
@@ -30,19 +30,19 @@ _MARKED = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d\.\d{6})(\d{1,15})(\d{4
 _FRACTION = re.compile(r"\.(\d+)")
 _FORM = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{12})(?:-([0-9a-f]{8}))?\Z")
 # All may stand in a URL as they are, and have the order of their codes: of two numbers with as many digits, the greater is the
-# greater text, so clients compare sequences without reading them.
-DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~"
+# greater text, so clients compare sequences without reading them. `_` stands between a cursor and the number of a part.
+DIGITS = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz~"
 _VALUES = {digit: value for value, digit in enumerate(DIGITS)}
 _PAIRS = tuple(first + second for first in DIGITS for second in DIGITS)
 _VECTOR = re.compile(
-    r"2-([1-9]\d{0,5})\.([0-9A-Z_a-z~])([1-8])([0-9A-Z_a-z~]+)(?:\.([0-9A-Z_a-z~])([0-3][0-9A-Z_a-z~]{5}))?\Z"
+    r"2-([1-9]\d{0,5})\.([-0-9A-Za-z~])([1-8])([-0-9A-Za-z~]+)(?:\.([-0-9A-Za-z~])([-0-2][-0-9A-Za-z~]{5}))?\Z"
 )
 _STREAM = re.compile(r"EVENTS_(\d+)_(\d+)\Z")
 # Digits of an epoch, and of a check. 64 parts are the most that EVENTS has shards (`router.layout`).
 _LIFE, _CHECK, _MAX_PARTS = 3, 6, 64
 # An epoch that no stream has: places in it are answered by a gap.
 FOREIGN = "00000000"
-_FOREIGN_LIFE = "0" * _LIFE
+_FOREIGN_LIFE = DIGITS[0] * _LIFE
 # The check of a place whose event is not known.
 UNKNOWN = -1
 
@@ -106,13 +106,20 @@ class Blocks:
         return not sequence >> 6 * self._width
 
     def move(self, index: int, sequence: int) -> None:
-        """Replaces the sequence of a shard by one that fits; none is ever smaller than before."""
-        text, at = self._text, self._begin + (index - self._first) * self._size + _LIFE
-        self._text = f"{text[:at]}{digits(sequence, self._width)}{text[at + self._width :]}"
+        """Replaces the sequence of a shard by a greater one, which fits."""
+        self._text = self._with(index, sequence)
 
     def checked(self, index: int, check: int) -> str:
         """The cursor with the check of its place in one shard."""
         return f"{self._text}.{DIGITS[index]}{digits(check, _CHECK)}"
+
+    def at(self, index: int, sequence: int, check: int) -> str:
+        """The cursor with another place in one shard, whose sequence fits, and the check of that."""
+        return f"{self._with(index, sequence)}.{DIGITS[index]}{digits(check, _CHECK)}"
+
+    def _with(self, index: int, sequence: int) -> str:
+        text, at = self._text, self._begin + (index - self._first) * self._size + _LIFE
+        return f"{text[:at]}{digits(sequence, self._width)}{text[at + self._width :]}"
 
 
 def digits(number: int, width: int) -> str:
@@ -152,7 +159,7 @@ def _parts(found: re.Match[str]) -> tuple[Cursor, ...]:
     own = _VALUES[found[5]] if found[5] else first
     if rest or first + count > _MAX_PARTS or not first <= own < first + count:
         return ()
-    if width > 1 and all(blocks[at + _LIFE] == "0" for at in range(0, len(blocks), size)):
+    if width > 1 and all(blocks[at + _LIFE] == DIGITS[0] for at in range(0, len(blocks), size)):
         return ()
     parts = []
     for index, at in enumerate(range(0, len(blocks), size), first):

@@ -80,7 +80,7 @@ class ReaderRecovery:
         self._flush = flush
         self._unencodable = unencodable
         # The cursor of an event that was just stored, as `published`, where nothing has to be asked; else None.
-        self.published_now = PublishedCursors(integrity, self.check).cursor
+        self.published_now = PublishedCursors(integrity).cursor
         self.places = EventPlaces(integrity)
 
     # Cursors

@@ -83,7 +83,7 @@ def _places(cursor: str) -> list[tuple[str, str]]:
     size = 3 + int(blocks[1:2] or 0)
     found = [blocks[at : at + size] for at in range(2, len(blocks), size)]
     return [
-        (f"{generation}.{blocks[0]}.{index}.{block[:3]}", block[3:].rjust(12, "0")) for index, block in enumerate(found)
+        (f"{generation}.{blocks[0]}.{index}.{block[:3]}", block[3:].rjust(12, "-")) for index, block in enumerate(found)
     ]
 
 

@@ -7,10 +7,10 @@ const placesOf = (cursor) => {
   if (!cursor.startsWith("2-")) return [rest.split("-")];
   const [generation, blocks = ""] = rest.split(".");
   const each = blocks.slice(2).match(new RegExp(`.{${3 + Number(blocks[1])}}`, "g")) ?? [];
-  return each.map((block, index) => [generation + blocks[0] + index + block.slice(0, 3), block.slice(3).padStart(12, "0")]);
+  return each.map((block, index) => [generation + blocks[0] + index + block.slice(0, 3), block.slice(3).padStart(12, "-")]);
 };
 
-const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
+const DIGITS = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz~";
 
 const numberOf = (text) => [...text].reduce((number, digit) => number * 64 + DIGITS.indexOf(digit), 0);
 
