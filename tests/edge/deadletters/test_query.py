@@ -103,5 +103,5 @@ def test_a_dead_letter_leads_to_the_place_of_its_event_in_whichever_stream_that_
         return found
 
     assert cursor("EVENTS") == "1-0123abcd-00000000002a"
-    assert cursor("EVENTS_1_1") == "2-1.11bbbf"
+    assert cursor("EVENTS_1_1") == "2-1.01bbbf"
     assert cursor("EVENTS_7_0") is None and cursor("HOOKS") is None
