@@ -1,8 +1,8 @@
 """Reads the newest event of each key of a subject, for types whose events share a subject (`campaign_metrics` of many campaigns).
 
 JetStream finds the newest event of a subject, and knows no key inside an event. So the past of the subject is read backwards, in
-windows of the stream, within bounds. What was found is remembered: next time what came since is read, and further back where the
-bounds ended it.
+windows of the stream, within bounds: the newest generation of streams first. What was found is remembered: next time what came since
+is read, and further back where the bounds ended it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from router.broker import PAGE_EVENTS, Broker
 from router.catalogue import Delivery, find
 from router.event import Event
+from router.events_state import EventsState
+from router.layout import Shard
+from router.position import Position
 from router.record import Record
 from router.shard_store import ShardStore
 from router.subject import escape
@@ -44,7 +47,7 @@ class ReadBudget:
 
 @dataclass(slots=True)
 class _Known:
-    """The newest event of each key of a subject as of the sequence `upto`; all events behind `low` were looked through."""
+    """The newest event of each key of a subject in one shard as of the sequence `upto`; all behind `low` were looked through."""
 
     upto: int
     low: int
@@ -65,54 +68,89 @@ class KeyedPast:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        # By subject, in the shard of its newest event; the one that was asked for last at the end.
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        # By subject and stream; the one that was asked for last at the end.
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._life = 0
 
     async def newest(
-        self, last: Record, upto: int, first: int, life: int, budget: ReadBudget
+        self, last: Record, upto: Position, state: EventsState, life: int, budget: ReadBudget
     ) -> tuple[list[Record], bool]:
-        """The newest event of each key of a subject as of a sequence, and whether all keys were looked for.
+        """The newest event of each key of a subject as of a position, and whether all keys were looked for.
 
-        `last` is the newest event of the subject as of then, `first` the oldest sequence that its shard keeps, `life` the number of
-        its life; what older generations hold is not looked through. Raises BrokerError.
+        `last` is the newest event of the subject as of then, `state` says what the shards keep, `life` is the number of their life.
+        Raises BrokerError.
         """
         if life != self._life:
             self._known.clear()
             self._life = life
-        known = self._known.get(last.subject)
-        if known is not None and known.upto >= last.sequence and _serves(known, upto):
+        newest: dict[Key, Record] = {}
+        for generation in reversed(state.layout.generations):
+            if generation.number > last.shard.generation:
+                continue
+            shard = generation.shard_of(last.subject)
+            bound = min(upto.of(shard), state.last_of(generation.number).of(shard))
+            first = state.begin_of(generation.number).of(shard) + 1
+            there = last if shard.stream == last.shard.stream else None
+            found, whole = await self._of_shard(shard, last.subject, there, bound, first, budget)
+            newest = {**found, **newest}
+            if not whole:
+                # An older event may have been superseded by one that was not read.
+                return list(newest.values()), False
+        return list(newest.values()), True
+
+    async def _of_shard(
+        self, shard: Shard, subject: str, last: Record | None, upto: int, first: int, budget: ReadBudget
+    ) -> tuple[dict[Key, Record], bool]:
+        """The same of one shard up to a sequence; `last` is the newest event of the subject there, where that is known."""
+        behind = last.sequence if last is not None else upto
+        known = self._known.get((subject, shard.stream))
+        if known is not None and known.upto >= behind and _serves(known, upto):
             # Nothing came since.
             known.upto = max(known.upto, upto)
             found, known, keep = known, None, True
         else:
-            found = _Known(upto, last.sequence - 1, _newest_of([last]))
+            found = _Known(upto, behind - 1, _newest_of([last])) if last is not None else _Known(upto, upto)
+            if last is None and known is None:
+                await self._look_for_last(shard, subject, found, budget)
             # Who goes on in an older snapshot is not shown what came since; and what is known is of use to others.
             known, keep = (known, True) if known is None or known.upto < upto else (None, False)
-        await self._look_back(last, found, known, first, budget)
+        await self._look_back(shard, subject, found, known, first, budget)
         if keep:
-            self._keep(last.subject, found)
+            self._keep((subject, shard.stream), found)
         return self._answer(found, first)
 
-    def _answer(self, found: _Known, first: int) -> tuple[list[Record], bool]:
-        return [record for record in found.newest.values() if record.sequence >= first], found.low < max(first, 1)
+    async def _look_for_last(self, shard: Shard, subject: str, found: _Known, budget: ReadBudget) -> None:
+        """Finds where a subject ends in a former generation, of which most subjects are not."""
+        if not found.upto or budget.spent:
+            return
+        budget.requests -= 1
+        records = [
+            record async for page in self._broker.shard(shard).latest_pages([subject], found.upto) for record in page
+        ]
+        found.newest = _newest_of(records)
+        found.low = min((record.sequence for record in records), default=1) - 1
+
+    @staticmethod
+    def _answer(found: _Known, first: int) -> tuple[dict[Key, Record], bool]:
+        kept = {key: record for key, record in found.newest.items() if record.sequence >= first}
+        return kept, found.low < max(first, 1)
 
     async def _look_back(
-        self, last: Record, found: _Known, known: _Known | None, first: int, budget: ReadBudget
+        self, shard: Shard, subject: str, found: _Known, known: _Known | None, first: int, budget: ReadBudget
     ) -> None:
         """Reads backwards until the beginning of the shard, or until nothing may be read any more.
 
         Where it comes to what is known, it goes on behind that; until then a known event may have been superseded.
         """
         width = PAGE_EVENTS
-        store = self._broker.shard(last.shard)
+        store = self._broker.shard(shard)
         while found.low >= max(first, 1):
             if known is not None and found.low <= known.upto:
                 found.newest = {**known.newest, **found.newest}
                 found.low, known = min(found.low, known.low), None
                 continue
             low = max(found.low - width, first - 1 if known is None else known.upto, 0)
-            window = await self._window(store, last.subject, low, found.low, budget)
+            window = await self._window(store, subject, low, found.low, budget)
             if window is None:
                 return
             newest, count = window
@@ -141,11 +179,11 @@ class KeyedPast:
             after = page.records[-1].sequence
         return newest, count
 
-    def _keep(self, subject: str, known: _Known) -> None:
-        self._known.pop(subject, None)
+    def _keep(self, place: tuple[str, str], known: _Known) -> None:
+        self._known.pop(place, None)
         if known.size > MAX_BYTES or len(known.newest) > MAX_KEYS:
             return
-        self._known[subject] = known
+        self._known[place] = known
         keys, size = 0, 0
         for kept, each in enumerate(reversed(list(self._known.values()))):
             keys, size = keys + len(each.newest), size + each.size

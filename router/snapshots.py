@@ -119,12 +119,9 @@ class Snapshots:
         keyed = [(record, record.event) for record in records if record.event is not None and is_keyed(record.event)]
         # Where several keys are to be expected first, and of these the newest.
         for record, _ in sorted(keyed, key=lambda each: (is_named_by_key(each[1]), -each[0].sequence)):
-            shard = record.shard
-            last = min(upto.of(shard), state.last_of(shard.generation).of(shard))
-            first = state.begin_of(shard.generation).of(shard) + 1
-            others, whole = await self._past.newest(record, last, first, life, budget)
-            found += [each for each in others if each.sequence < record.sequence]
-            unsearched += not whole or shard.generation != state.layout.generations[0].number
+            others, whole = await self._past.newest(record, upto, state, life, budget)
+            found += [each for each in others if snapshot_order(each) < snapshot_order(record)]
+            unsearched += not whole
         return found, unsearched
 
 

@@ -13,10 +13,9 @@ from edge.settings import SessionSettings
 from router.broker import Broker
 from router.cursor import parse_cursor
 from router.provisioning import apply
-from router.reshard import BadReshard
 from router.topology import event_stream
 from tests.edge.conftest import EdgeFactory, RunningEdge, n
-from tests.router.resharding import SHORT, broker_of, reshard
+from tests.router.resharding import SHORT, broker_of, reshard, reshard_soon
 from tests.waiting import PATIENCE
 
 ENTITIES = [f"run{number}" for number in range(8)]
@@ -59,16 +58,6 @@ class Place:
             await connection.api(f"STREAM.UPDATE.{shard.stream}", config)
         await self.edge.publish(*({"subject": subject, "data": {"n": subject}} for subject in subjects))
         await apply(connection, SHORT, layout)
-
-
-async def reshard_soon(broker: Broker, shards: int) -> None:
-    """Puts the events into so many streams, as soon as the last time is long enough ago."""
-    while True:
-        try:
-            await reshard(broker, shards)
-            return
-        except BadReshard:
-            await asyncio.sleep(0.05)
 
 
 @pytest.fixture(params=[1, 3], ids=["one", "three"])
@@ -185,6 +174,27 @@ async def test_a_snapshot_has_the_newest_of_each_entity_and_then_what_comes(plac
     assert sorted(event["subject"] for event in page["events"] + rest["events"]) == [
         f"job.{entity}.progress" for entity in ENTITIES
     ]
+
+
+async def test_a_snapshot_has_the_newest_of_each_key_of_a_subject_in_any_generation(place: Place) -> None:
+    async def say(campaign: str, clicks: int) -> None:
+        data = {"campaignId": campaign, "metrics": {"clicks": clicks}}
+        await place.edge.publish(
+            {"subject": "campaign.shop.campaign_metrics", "type": "campaign_metrics", "data": data}
+        )
+
+    for campaign, clicks in (("silent", 1), ("both", 1), ("both", 2)):
+        await say(campaign, clicks)
+    await reshard_soon(place.broker, 2)
+    await say("both", 3)
+    session = await place.edge.session(subjects=["campaign.>"])
+
+    async with place.edge.socket(session, "?cursor=snapshot") as socket:
+        shown = await socket.events(2)
+        assert {(event["data"]["campaignId"], event["data"]["metrics"]["clicks"]) for event in shown} == {
+            ("silent", 1), ("both", 3)
+        }  # fmt: skip
+        assert socket.controls[0]["snapshot"] == {"events": 2, "left_out": 0}
 
 
 async def test_a_live_copy_that_never_came_is_found_in_its_shard(place: Place) -> None:

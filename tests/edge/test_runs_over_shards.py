@@ -13,8 +13,7 @@ import pytest
 from router.broker import Broker
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.surfaces.conftest import streaming
-from tests.edge.test_reading_shards import reshard_soon
-from tests.router.resharding import SHORT, broker_of
+from tests.router.resharding import SHORT, broker_of, reshard_soon
 
 NEXT, CLOSED = "Stream-Next-Offset", "Stream-Closed"
 START = ("workflow_start", {"incarnation": "one"})

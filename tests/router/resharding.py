@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -9,7 +10,7 @@ from router.broker import Broker
 from router.codec import decode
 from router.nats.settings import BrokerSettings
 from router.nats.stream import StoredMessage, Stream, stored, stream_names
-from router.reshard import Reshard
+from router.reshard import BadReshard, Reshard
 from router.topology import TopologySettings, is_of_events
 
 # A repeat is looked for in the former generation for twice as long as this, and no further reshard may begin meanwhile.
@@ -28,6 +29,16 @@ async def reshard(broker: Broker, shards: int) -> list[str]:
     told: list[str] = []
     await Reshard(broker, shards, told.append).run()
     return told
+
+
+async def reshard_soon(broker: Broker, shards: int) -> None:
+    """Puts the events into so many streams, as soon as the last time is long enough ago."""
+    while True:
+        try:
+            await reshard(broker, shards)
+            return
+        except BadReshard:
+            await asyncio.sleep(0.05)
 
 
 async def all_stored(broker: Broker) -> Mapping[str, list[StoredMessage]]:

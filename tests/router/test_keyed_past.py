@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from router import keyed_past
+from router import keyed_past, provisioning
 from router.broker import Broker, Page
 from router.event import Event
+from router.events_state import EventsState, StreamState, of_stream
 from router.keyed_past import KeyedPast, ReadBudget, is_keyed, is_named_by_key
 from router.layout import Shard
 from router.position import Position, of_one
 from router.record import Record
+from tests.router.resharding import SHORT, broker_of, reshard, reshard_soon
 
 
 async def say(broker: Broker, subject: str, campaign: str, clicks: int) -> int:
@@ -53,8 +55,14 @@ class CountingBroker:
 
 
 async def newest(past: KeyedPast, subject: str, upto: int, **allowed: int) -> tuple[dict[str, int], bool]:
-    records, whole = await past.newest(await last_of(past, subject, upto), upto, 1, 0, ReadBudget(**allowed))
+    last = await last_of(past, subject, upto)
+    records, whole = await past.newest(last, of_one(upto), kept(1, upto), 0, ReadBudget(**allowed))
     return told(records), whole
+
+
+def kept(first: int, last: int) -> EventsState:
+    """A stream that keeps the events from one sequence to another."""
+    return of_stream(StreamState("e" * 8, first, last, 0, 0))
 
 
 async def last_of(past: KeyedPast, subject: str, upto: int) -> Record:
@@ -105,7 +113,7 @@ async def test_what_is_remembered_is_not_read_again(broker: Broker, subject: str
     assert len(counting.after) == before
 
     # In another life of the stream the same sequence may be something else.
-    await past.newest(await last_of(past, subject, other), other, 1, 1, ReadBudget())
+    await past.newest(await last_of(past, subject, other), of_one(other), kept(1, other), 1, ReadBudget())
     assert len(counting.after) > before
 
 
@@ -139,13 +147,54 @@ async def test_what_the_stream_no_longer_keeps_is_not_shown_and_memory_is_bounde
     last = await say(broker, subject, "a", 1)
     await newest(past, subject, last)
 
-    assert told((await past.newest(await last_of(past, subject, last), last, gone + 1, 0, ReadBudget()))[0]) == {"a": 1}
+    state = kept(gone + 1, last)
+    found, _ = await past.newest(await last_of(past, subject, last), of_one(last), state, 0, ReadBudget())
+    assert told(found) == {"a": 1}
 
     monkeypatch.setattr(keyed_past, "MAX_KEYS", 2)
     other = subject.replace(".campaign_metrics", ".other")
     last = await say(broker, other, "b", 1)
     await newest(past, other, last)
-    assert list(past._known) == [other]
+    assert list(past._known) == [(other, "EVENTS")]
+
+
+async def test_a_key_of_a_former_generation_is_found_and_its_older_value_is_not_shown(own_nats: str) -> None:
+    subject, other = "campaign.shop.campaign_metrics", "campaign.new.campaign_metrics"
+    async with broker_of(own_nats) as broker:
+        await provisioning.apply(broker.connection, SHORT, broker.layout)
+        await say(broker, "campaign.else.campaign_metrics", "x", 1)
+        for campaign, clicks in (("silent", 1), ("both", 1), ("former", 1), ("both", 2)):
+            await say(broker, subject, campaign, clicks)
+        await reshard(broker, 3)
+        for campaign, clicks in (("both", 3), ("new", 1)):
+            await say(broker, subject, campaign, clicks)
+        await say(broker, other, "a", 1)
+        before = (await broker.events_state()).last
+        await reshard_soon(broker, 2)
+        await say(broker, subject, "former", 9)
+        state = await broker.events_state()
+
+        async def found(of: str, upto: Position, **allowed: int) -> tuple[dict[str, int], bool]:
+            (last,) = await broker.latest([of], upto)
+            records, whole = await past.newest(last, upto, state, 0, ReadBudget(**allowed))
+            return told(records), whole
+
+        past = KeyedPast(broker)
+        whole = {"silent": 1, "both": 3, "new": 1, "former": 9}, True
+        assert await found(subject, state.last) == whole
+        # As of a position in a former generation: what came in the next one is not shown.
+        assert await found(subject, before) == ({**whole[0], "former": 1}, True)
+        assert await found(other, state.last) == ({"a": 1}, True)
+        # What is remembered costs nothing.
+        assert await found(subject, state.last, requests=0) == whole
+        # Within bounds: an older value of a key is never shown, and more is found each time.
+        past = KeyedPast(broker)
+        for _ in range(30):
+            some, done = await found(subject, state.last, requests=1)
+            assert some.items() <= whole[0].items()
+            if done:
+                break
+        assert (some, done) == whole
 
 
 def test_types_with_a_key_and_events_with_one_of_their_publisher_are_keyed() -> None:
