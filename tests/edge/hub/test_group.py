@@ -126,7 +126,7 @@ class Folder:
     """A reader that folds, as far as live readers go: it joins a group when it has written all, and catches up by itself."""
 
     def __init__(self, live: LiveReaders, start: int, after: int) -> None:
-        self.encoder = FoldingSseEncoder(Folding(SUM, {"from": str(start)}, after, _last))
+        self.encoder = FoldingSseEncoder(Folding(SUM, {"from": str(start)}, of_one(after) if after else None, _last))
         self.position = self.reported = of_one(0)
         self.stats = Stats()
         self.socket = self
