@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 
 from edge import metrics
@@ -23,6 +22,7 @@ from edge.hub.heartbeats import Heartbeats
 from edge.hub.integrity import Integrity, Renewal
 from edge.hub.recent import Recent
 from edge.hub.recovery import ReaderRecovery
+from edge.hub.slowed import SlowedReaders
 from edge.settings import SessionSettings
 from edge.types import Batch, Subscriber
 from edge.view import View
@@ -46,10 +46,6 @@ BEATS_AT_ONCE = 100
 # A flush that took a millisecond keeps the next one away for three: so writing leaves most of a process to receiving.
 REST = 3.0
 MAX_REST = 0.005
-# The readers of a feed are told that it is slowed at most this often.
-SLOWED_EVERY = 10.0
-# Readers that begin to read again in one turn of the loop: each takes up to half a millisecond of it.
-SLOWED_AT_ONCE = 2
 
 
 class Hub:
@@ -95,8 +91,7 @@ class Hub:
         self._matching: Matching[Feed] = Matching()
         # The feeds that have something pending.
         self._dirty: list[Feed] = []
-        # Readers that left the live path and have not begun to read again; and whether to tell their clients.
-        self._slowed: deque[tuple[Subscriber, bool]] = deque()
+        self._slowed = SlowedReaders(self.filtering)
         # How many events this tick has received so far, and when the first of them was published.
         self._received = 0
         self._oldest = 0
@@ -189,7 +184,7 @@ class Hub:
                     seen = self.filtering.prepare(record, event, match.wanted)
                 verdict = self.filtering.look(feed.view, seen)
                 if verdict is None:
-                    self._slow(feed)
+                    self._slowed.slow(feed)
                 if not verdict:
                     continue
             if not feed.pending:
@@ -199,27 +194,6 @@ class Hub:
             self._flush_soon()
             self._oldest = event.time
         self._received += 1
-
-    def _slow(self, feed: Feed) -> None:
-        """Takes the readers of a feed off the live path: they read again what they lack, at the pace of their budget."""
-        self.filtering.warn(feed.view)
-        now = time.monotonic()
-        tell = now - feed.slowed >= SLOWED_EVERY
-        if tell:
-            feed.slowed = now
-        if not self._slowed:
-            asyncio.get_running_loop().call_soon(self._resume_slowed)
-        for reader in feed.live.all():
-            reader.slow()
-            self._slowed.append((reader, tell))
-
-    def _resume_slowed(self) -> None:
-        """Lets some of the readers that were slowed go on, a few in each turn of the loop: one event may slow thousands."""
-        for _ in range(min(SLOWED_AT_ONCE, len(self._slowed))):
-            reader, tell = self._slowed.popleft()
-            reader.resume_slowed(tell)
-        if self._slowed:
-            asyncio.get_running_loop().call_soon(self._resume_slowed)
 
     def _flush_soon(self) -> None:
         """Flushes at the end of this tick, or where readers are many and events frequent, some ticks later.

@@ -9,14 +9,8 @@ from typing import Any
 import pytest
 
 from edge.filters.evaluation import Allowance, Converted, Filtering, Wanted
-from edge.hub.feed import Feed
-from edge.hub.hub import SLOWED_AT_ONCE, Hub
-from edge.hub.reader import Reader
 from edge.settings import FilterSettings
-from edge.stats import Stats
-from edge.types import State
 from edge.view import View
-from router.broker import Broker
 from router.codec import encode
 from router.event import Event
 from router.filter import Activation, work
@@ -132,36 +126,6 @@ def test_what_stays_converted_is_bounded_by_number_and_by_bytes() -> None:
         made = [kept.of(each, each.event) for each in records if each.event is not None]
         again = [kept.of(each, each.event) for each in reversed(records) if each.event is not None]
         assert [one is other for one, other in zip(reversed(made), again, strict=True)].count(True) == count
-
-
-class Slowed(Reader):
-    """A reader that says in which turn of the loop it went on."""
-
-    turn = 0
-
-    def resume_slowed(self, tell: bool) -> None:
-        resumed.append(Slowed.turn)
-
-
-resumed: list[int] = []
-
-
-async def test_of_the_readers_that_one_event_slows_a_few_go_on_in_each_turn_of_the_loop(broker: Broker) -> None:
-    hub = Hub(broker)
-    feed = Feed(view("data.n == 1"))
-    for _ in range(100):
-        reader = Slowed(hub, feed, "sess", Stats(), hub.settings)
-        reader.state = State.LIVE
-        feed.live.add(reader)
-    resumed.clear()
-
-    hub._slow(feed)
-    assert not feed.live and not resumed
-    for Slowed.turn in range(100 // SLOWED_AT_ONCE + 2):
-        await asyncio.sleep(0)
-
-    assert len(resumed) == 100
-    assert max(map(resumed.count, resumed)) <= SLOWED_AT_ONCE
 
 
 async def test_what_is_over_budget_is_selected_in_order_by_the_filter_process() -> None:
