@@ -31,6 +31,7 @@ class KernelLimits:
     last_port: int | None = None
     # From here on the kernel takes memory from sockets.
     tcp_pages: int | None = None
+    # None, too, where the kernel could track connections and tracks none.
     conntrack: int | None = None
     memory: int | None = None
 
@@ -48,7 +49,7 @@ class KernelLimits:
             first,
             last,
             pages[1] if pages else None,
-            _number(proc / "sys/net/netfilter/nf_conntrack_max"),
+            _conntrack(proc / "sys/net/netfilter"),
             _available(proc / "meminfo"),
         )
 
@@ -115,6 +116,11 @@ def _numbers(file: Path, count: int) -> list[int]:
 
 def _number(file: Path) -> int | None:
     return next(iter(_numbers(file, 1)), None)
+
+
+def _conntrack(folder: Path) -> int | None:
+    """How many connections a firewall may track: where it tracks any, for who runs this has some."""
+    return _number(folder / "nf_conntrack_max") if _number(folder / "nf_conntrack_count") != 0 else None
 
 
 def _available(file: Path) -> int | None:

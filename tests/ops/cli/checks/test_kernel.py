@@ -87,3 +87,15 @@ def test_limits_are_read_from_the_kernel(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "sys/net/netfilter/nf_conntrack_max").unlink()
     assert KernelLimits.here(tmp_path) == KernelLimits(5_000, 400, 7, 128, 1024, 65535, None, None, 5 * 1024)
     assert KernelLimits.here(tmp_path / "none") == KernelLimits(5_000)
+
+
+@pytest.mark.parametrize(("tracked", "limit"), [("0\n", None), ("12\n", 99)])
+def test_a_table_of_tracked_connections_limits_nothing_where_none_is_tracked(
+    tmp_path: Path, tracked: str, limit: int | None
+) -> None:
+    folder = tmp_path / "sys/net/netfilter"
+    folder.mkdir(parents=True)
+    (folder / "nf_conntrack_max").write_text("99\n")
+    (folder / "nf_conntrack_count").write_text(tracked)
+
+    assert KernelLimits.here(tmp_path).conntrack == limit
