@@ -14,8 +14,8 @@ from edge.types import Subscriber
 # 12, 24 and 48 s: nginx, Envoy's routes and AWS's load balancers end what is silent for 60 s, without a setting.
 SHORTEST = 12.0
 LEVELS = 3
-# Connections of each level but the last: 1,000 at 12 s are 83 writes a second, 1,000 at 24 s are 42.
-LEVEL_READERS = 1000
+# Connections of each level but the last: 250 at 12 s are 21 writes a second, 250 at 24 s are 10, and 12,000 at 48 s are 250.
+LEVEL_READERS = 250
 # So many parts of the shortest period at most, each at least so many seconds long: some of the readers are due in each.
 SLICES = 24
 SLICE_SECONDS = 0.5
