@@ -65,6 +65,39 @@ class Beginnings:
             return shard.count == 1 or part.sequence <= state.last_of(shard.generation).of(shard)
         return await self._replay.checks.find(part.sequence, shard) in (part.check, UNKNOWN)
 
+    async def back(self, position: Position, count: int, state: EventsState) -> Position:
+        """Finds a position up to `count` events before another: the end of the former generation where that one begins its own.
+
+        Several shards are gone back in to about the same time, in none of them by more than its share of the count, and in one of
+        them by that. The position itself where nothing older is kept. Raises BrokerError.
+        """
+        if not count:
+            return position
+        begin, generations = state.begin_of(position.generation), state.layout.generations
+        if begin.reaches(position):
+            former = [each.number for each in generations if each.number < position.generation]
+            return state.last_of(former[-1]) if former else position
+        shards = next(each for each in generations if each.number == position.generation).shards
+        share = -(-count // len(shards))
+        least = [max(begin.of(shard), position.of(shard) - share) for shard in shards]
+        if len(shards) > 1 and (moment := await self._newest_behind(shards, least, begin)) is not None:
+            stored = await asyncio.gather(
+                *(self._stored(shard, moment, (">",), position.of(shard)) for shard in shards)
+            )
+            found = [max(least[k], min(stored[k], position.of(shard))) for k, shard in enumerate(shards)]
+            if tuple(found) != position.sequences:
+                least = found
+        return Position(position.generation, tuple(least))
+
+    async def _newest_behind(self, shards: tuple[Shard, ...], after: list[int], begin: Position) -> datetime | None:
+        """The newest of the times of the events that come next in shards that are not at their beginnings."""
+        places = [
+            (shard, sequence) for shard, sequence in zip(shards, after, strict=True) if sequence > begin.of(shard)
+        ]
+        pages = await asyncio.gather(*(self._broker.shard(shard).read(">", sequence, 1) for shard, sequence in places))
+        times = [page.records[0].event.time for page in pages if page.records and page.records[0].event is not None]
+        return _EPOCH + timedelta(microseconds=max(times) // 1000) if times else None
+
     async def _marked(self, start: Start, mark: TimeMark, patterns: tuple[str, ...], state: EventsState) -> Place:
         """Finds the place that was printed into a time; of the other shards it says the time alone."""
         shard = next((shard for shard in state.layout.by_epoch.values() if mark.is_of(shard.epoch)), None)

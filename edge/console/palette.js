@@ -2,6 +2,7 @@
 
 import { h, icon, say } from "./dom.js";
 import { PLACES, addressOf } from "./places.js";
+import { isCursor } from "./places/events/place.js";
 
 const SHOWN = 12;
 // The server is asked when somebody has paused typing (ms).
@@ -43,7 +44,7 @@ function known(store) {
 function direct(text) {
   const found = [];
   if (UUID.test(text)) found.push({ title: text, detail: "Event by its id", icon: "stream", href: addressOf("events", [], { id: text }) });
-  if (/^1-[0-9a-f]{8}-[0-9a-f]{12}/.test(text)) found.push({ title: text, detail: "Event at a cursor", icon: "stream", href: addressOf("events", [text]) });
+  if (isCursor(text)) found.push({ title: text, detail: "Event at a cursor", icon: "stream", href: addressOf("events", [text]) });
   if (SUBJECT.test(text)) found.push({ title: text, detail: "Events of this subject", icon: "stream", href: addressOf("events", [], { subject: text }) });
   if (text) found.push({ title: `Search events for “${text}”`, detail: "Events", icon: "search", href: addressOf("events", [], { q: text }) });
   return found;

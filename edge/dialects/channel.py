@@ -17,6 +17,7 @@ from edge.dialects.geminivideo import event_shape, progress_of_state, render_of_
 from router.alerts import channel_of, subjects
 from router.codec import rfc3339, to_json
 from router.event import Event
+from router.position import Position, placed
 from router.record import Record
 from router.subject import Subject, escape, unescape
 
@@ -77,13 +78,13 @@ class Channel(NamedTuple):
 class ChannelState(NamedTuple):
     """What a client has subscribed to, and which jobs' channels have events of their own.
 
-    `awaited` are channels whose newest event is being looked for, `caught_up` up to which sequence those were shown that it was found of.
+    `awaited` are channels whose newest event is being looked for, `caught_up` up to where in EVENTS those were shown that it was found of.
     """
 
     channels: tuple[Channel, ...] = ()
     native: frozenset[Channel] = frozenset()
     awaited: frozenset[Channel] = frozenset()
-    caught_up: tuple[tuple[Channel, int], ...] = ()
+    caught_up: tuple[tuple[Channel, Position], ...] = ()
 
     def subscribe(self, channel: Channel) -> ChannelState:
         """The state with this channel."""
@@ -92,18 +93,18 @@ class ChannelState(NamedTuple):
         awaited = self.awaited if channel.type == AI_STREAM else self.awaited | {channel}
         return self._replace(channels=(*self.channels, channel), awaited=awaited)
 
-    def shown(self, channel: Channel, sequence: int) -> ChannelState | None:
+    def shown(self, channel: Channel, record: Record) -> ChannelState | None:
         """The state behind an event that a channel is shown; None where it was shown already."""
-        if self.caught_up and sequence <= dict(self.caught_up).get(channel, 0):
+        if self.caught_up and (upto := dict(self.caught_up).get(channel)) is not None and upto.covers(record):
             return None
         return self._replace(awaited=self.awaited - {channel}) if channel in self.awaited else self
 
-    def catch_up(self, channel: Channel, sequence: int, native: bool = False) -> ChannelState:
+    def catch_up(self, channel: Channel, upto: Position | None, native: bool = False) -> ChannelState:
         """The state behind the newest event of a channel, which was looked for."""
         others = tuple(each for each in self.caught_up if each[0] != channel)
         return self._replace(
             awaited=self.awaited - {channel},
-            caught_up=(*others, (channel, sequence)) if sequence else others,
+            caught_up=(*others, (channel, upto)) if upto is not None else others,
             native=self.native | {channel} if native else self.native,
         )
 
@@ -133,14 +134,14 @@ def _step(state: ChannelState, record: Record, epoch: str) -> tuple[ChannelState
     if event.subject.domain == "alert":
         state, shapes = _alert(state, event)
     elif event.subject.domain == "metric":
-        state, shapes = _metric(state, entity, event, record.sequence)
+        state, shapes = _metric(state, entity, event, record)
     else:
-        state, shapes = _run(state, entity, event, record.sequence)
+        state, shapes = _run(state, entity, event, record)
     cursor = record.cursor(epoch)
     return state, [DialectPart(to_json({**shape, "cursor": cursor})) for shape in shapes]
 
 
-def _run(state: ChannelState, name: str, event: Event, sequence: int) -> tuple[ChannelState, list[dict[str, Any]]]:
+def _run(state: ChannelState, name: str, event: Event, record: Record) -> tuple[ChannelState, list[dict[str, Any]]]:
     shapes: list[dict[str, Any]] = []
     if event.type in _AI_TYPES and Channel(AI_STREAM, name) in state.channels:
         shapes.append(event_shape(event))
@@ -154,7 +155,7 @@ def _run(state: ChannelState, name: str, event: Event, sequence: int) -> tuple[C
         native = event.type == own
         if not native and (event.type != "state" or channel in state.native):
             continue
-        if (after := state.shown(channel, sequence)) is None:
+        if (after := state.shown(channel, record)) is None:
             continue
         state = after
         if native:
@@ -165,13 +166,15 @@ def _run(state: ChannelState, name: str, event: Event, sequence: int) -> tuple[C
     return state, shapes
 
 
-def _metric(state: ChannelState, entity: str, event: Event, sequence: int) -> tuple[ChannelState, list[dict[str, Any]]]:
+def _metric(
+    state: ChannelState, entity: str, event: Event, record: Record
+) -> tuple[ChannelState, list[dict[str, Any]]]:
     wanted = [
         each
         for each in state.channels
         if each.id == entity and each.type in _METRICS and event.type in _METRICS[each.type]
     ]
-    if not wanted or (after := state.shown(wanted[0], sequence)) is None:
+    if not wanted or (after := state.shown(wanted[0], record)) is None:
         return state, []
     return after, [_metric_shape(entity, event)]
 
@@ -219,21 +222,24 @@ def alert_shape(data: Mapping[str, Any], timestamp: str, id: str) -> dict[str, A
     }
 
 
-def newest_of(channel: Channel, records: Iterable[Record], epoch: str) -> tuple[list[bytes], int, bool]:
+def newest_of(channel: Channel, records: Iterable[Record], epoch: str) -> tuple[list[bytes], Position | None, bool]:
     """The messages that show the newest event of a channel, of the newest of each subject: oldest first.
 
-    Also up to which sequence they reach, 0 where there are none, and whether the channel has events of its own.
+    Also up to where they reach, None where there are none, and whether the channel has events of its own. The subjects of a
+    channel may be in several shards.
     """
     state = ChannelState((channel,))
     shown: list[bytes] = []
-    upto = 0
+    upto: Position | None = None
+    looked: Position | None = None
     for record in records:
         if record.event is None:
             continue
+        looked = placed(record.shard, record.sequence) if looked is None else looked.after(record)
         state, parts = _step(state, record, epoch)
         if not parts:
             continue
-        upto = record.sequence
+        upto = looked
         if channel.type in _METRICS:
             shown += (part.data for part in parts)
         else:

@@ -1,7 +1,12 @@
 """Encodes an event as CloudEvents 1.0: as one JSON object, or as headers and its bare data.
 
 The names are nearly the event's own. Its key is `partitionkey`, its trace `traceparent`, its cause `causeid`; its place is
-`sequence` (digits that sort) and `callboardcursor`, which every transport takes.
+`sequence` and `callboardcursor`, which every transport takes.
+
+`sequence` has twenty digits, so that texts compare as numbers do. Of two events of one domain and entity (the first two tokens of
+`subject`) the later has the greater one, whichever way both came, and a repeat the same. Where all events are in one stream that is
+so of any two. Where they are in several (`callboard streams reshard`) nothing is said of events of different entities, so of one
+`source` only where it publishes about one entity: their order is that in which they are read, and `time`.
 
 Over a WebSocket of the subprotocol `cloudevents.json` nothing but CloudEvents may travel, so a notice is one of the type
 `callboard.<control>`, and so is what a client says. Silence is kept alive by ping frames.
@@ -50,7 +55,7 @@ def attributes(record: Record, epoch: str) -> dict[str, Any]:
         "subject": record.subject,
         "time": rfc3339(event.time),
         "datacontenttype": JSON,
-        "sequence": f"{record.sequence:020d}",
+        "sequence": f"{record.shard.generation:05d}{record.sequence:015d}",
         "callboardcursor": record.cursor(epoch),
     }
     if event.key and (key := _text(event.key)):

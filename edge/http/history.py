@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,12 +16,15 @@ from edge.http.body import edge_of, read_query
 from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, operation
 from edge.http.streams import authorize, page_answer, reading_of, time_left
+from edge.runtime import Edge
 from edge.sessions.body import EventTypes, FilterText, Patterns
 from edge.sessions.registry import Session
 from edge.sessions.spec import UNSTORED, SessionSpec
 from edge.transports import polling
+from edge.types import ReadRequest
 from edge.view import Pace
 from router.cursor import Start, parse_start
+from router.errors import BadCursor
 
 SESSION_ID = UNSTORED + "events"
 
@@ -40,6 +45,9 @@ async def read_events(request: Request) -> Response:
     auth = authorize(request, session, poll=True)
     try:
         reading = reading_of(session, auth)
+        begin = ""
+        if query.back is not None:
+            start, begin = await _back(edge, start, reading, query.back)
         pace = Pace(bool(query.conflate), query.max_rate)
         # Who has no session goes on by `next`: there is nobody whose last answers were remembered for a poll by time.
         asked = polling.Poll(start, query.limit, min(query.wait, time_left(request)), True, pace)
@@ -50,7 +58,16 @@ async def read_events(request: Request) -> Response:
     stats.offered(len(polled.records))
     stats.written(len(polled.records))
     stats.left_out(polled.superseded)
-    return await page_answer(request, reading, polled, query.cursor or "")
+    return await page_answer(request, reading, replace(polled, begin=begin), query.cursor or "")
+
+
+async def _back(edge: Edge, start: Start, reading: ReadRequest, count: int) -> tuple[Start, str]:
+    """Where a poll begins that goes back from a place, and the cursor of it. Raises BadCursor."""
+    if start.snapshot:
+        raise BadCursor("back goes with a place, and not with a snapshot")
+    recovery = edge.hub.recovery
+    found = await recovery.back(start, reading.view, count)
+    return Start(cursor=recovery.place_at(found)), recovery.cursor(found)
 
 
 class _View(msgspec.Struct, kw_only=True):

@@ -131,6 +131,12 @@ class ReaderRecovery:
                 log.debug("the check of a cursor was not found; the cursor has none", extra={"fault": str(fault)})
         return self.cursor(position)
 
+    def place_alone(self, record: Record) -> None:
+        """Gives an event that was read by itself the place of a client that has it, and of other shards all that was received."""
+        if self._integrity.layout.current.number:
+            position = self._integrity.position.at(record.shard, record.sequence)
+            record.place(position, self.cursor(position))
+
     async def published(self, ack: Ack, check: int) -> str:
         """The cursor of an event that was just stored, whose bytes have this check; a repeat has that of the first."""
         integrity = self._integrity
@@ -173,6 +179,17 @@ class ReaderRecovery:
             place = await self._ask(lambda: self._find(start, feed.view))
             if incarnation == integrity.incarnation:
                 return place
+
+    async def back(self, start: Start, view: View, count: int) -> Position:
+        """Finds a position up to `count` events before a place; that place's own where nothing older is kept. Raises BrokerError."""
+        return await self._ask(lambda: self._find_back(start, view, count))
+
+    async def _find_back(self, start: Start, view: View, count: int) -> Position:
+        state = await self._integrity.events_state()
+        place = await self._beginnings.place(start, view.patterns, state)
+        found = await self._beginnings.back(place.after, count, state)
+        await self._find_checks(found, self._shards(found, state), state)
+        return found
 
     def place_now(self, start: Start) -> Place | None:
         """The same without waiting, for most who come back; None where the store must be asked."""

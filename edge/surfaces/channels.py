@@ -139,9 +139,11 @@ class ChannelConversation:
         """Shows who has subscribed late what there is."""
         try:
             if channel.type == ALERTS:
-                found, upto, native = await self._open_alerts(channel), 0, False
+                found, upto, native = await self._open_alerts(channel), None, False
             else:
                 records = await self._edge.broker.latest(self._granted(channel))
+                for record in records:
+                    self._edge.hub.recovery.place_alone(record)
                 found, upto, native = newest_of(channel, records, self._edge.hub.epoch)
         except BrokerError as fault:
             log.debug("what a channel had before is not shown", extra={"fault": str(fault)})

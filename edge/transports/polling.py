@@ -57,6 +57,8 @@ class Polled:
     superseded: int = 0
     # The life of the streams in which they were read, where it is not the hub's.
     epoch: str = ""
+    # Where it begins, for a client that goes back.
+    begin: str = ""
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,8 @@ def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
         "has_more": polled.more,
         "count": len(made),
     }
+    if polled.begin:
+        rest["begin"] = polled.begin
     if polled.snapshot is not None:
         rest["snapshot"] = polled.snapshot
     if polled.gap:

@@ -333,10 +333,12 @@ class Standin:
             page, at = [each for each in self.log if _matches(patterns, each["subject"])][-last:], len(self.log)
         else:
             first = self._start(request, {"cursor": self.cursor(len(self.log))})
+            first = max(0, first - int(request.query.get("back", 0)))
             page = self.log[first : first + int(request.query.get("limit", 100))]
             at = first + len(page)
         events = [event for event in page if _matches(patterns, event["subject"])]
-        return web.json_response({"events": events, "next": self.cursor(at), "has_more": at < len(self.log)})
+        begin = {"begin": self.cursor(first)} if "back" in request.query else {}
+        return web.json_response({"events": events, "next": self.cursor(at), "has_more": at < len(self.log), **begin})
 
     async def _frames(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()

@@ -239,3 +239,23 @@ async def test_readers_have_every_event_once_while_the_events_are_put_into_other
         rest += page["events"]
         cursor, more = page["next"], page["has_more"]
     place.check(seen + rest)
+
+
+async def test_the_past_is_read_backwards_by_places_that_answers_say(place: Place) -> None:
+    await place.say(4)
+    query = {"subjects": "job.>", "limit": 1000}
+    events: dict[str, dict[str, Any]] = {}
+    cursor, steps = "now", 0
+    while True:
+        answer = await place.edge.http.get("/events", params={**query, "cursor": cursor, "back": 9})
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        events = {event["id"]: event for event in page["events"]} | events
+        if page["begin"] == cursor:
+            break
+        cursor, steps = page["begin"], steps + 1
+
+    place.check(events.values())
+    assert 4 <= steps <= 12
+    refused = await place.edge.http.get("/events", params={"cursor": "snapshot", "back": 9})
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_cursor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 
 import msgspec
@@ -87,3 +88,47 @@ def _replay(broker: Broker, layout: object) -> Replay:
     replay = Replay(broker)
     replay.layout = layout  # type: ignore[assignment]
     return replay
+
+
+async def test_who_goes_back_by_steps_comes_past_every_event_once_through_all_generations(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        await say(broker, "a", "b", "c", "d", "a")
+        await reshard(broker, 3)
+        await say(broker, *("abcdefgh" * 4))
+        state = await broker.events_state()
+        replay = _replay(broker, state.layout)
+        places = Beginnings(broker, replay)
+
+        steps = [state.last]
+        while (before := await places.back(steps[-1], 6, state)) != steps[-1]:
+            assert before.behind(steps[-1]) and steps[-1].reaches(before)
+            steps.append(before)
+
+        assert steps[-1] == state.begin
+        passed = [len(await behind(broker, replay, step)) for step in steps]
+        # None of the steps is long, and in the same generation none leads nowhere.
+        assert passed == sorted(passed) and passed[-1] == 37
+        assert all(more - fewer <= 6 for fewer, more in itertools.pairwise(passed))
+        assert len(set(passed)) >= len(passed) - 1
+
+
+async def test_shards_are_gone_back_in_to_one_time(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        await reshard(broker, 2)
+        # Each of one shard, by turns: of `a` three times as many.
+        one, other = _of_two_shards(broker)
+        for _ in range(20):
+            await say(broker, one, one, one, other)
+        state = await broker.events_state()
+        replay = _replay(broker, state.layout)
+
+        found = await Beginnings(broker, replay).back(state.last, 24, state)
+
+        entities = [record.subject.split(".")[1] for record in await behind(broker, replay, found)]
+        assert entities.count(one) == 12
+        assert entities.count(other) in (4, 5)
+
+
+def _of_two_shards(broker: Broker) -> tuple[str, str]:
+    shards = {broker.layout.shard_of(f"job.{name}.output").index: name for name in "abcdefgh"}
+    return shards[0], shards[1]

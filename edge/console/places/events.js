@@ -3,7 +3,6 @@
 import { h, icon, say, show } from "../dom.js";
 import { number } from "../format.js";
 import { query } from "../../client/http.js";
-import { sequenceOf } from "../../client/cursor.js";
 import { loading } from "../parts/states.js";
 import { panel } from "../views/panel.js";
 import { eventBar } from "./events/bar.js";
@@ -16,6 +15,7 @@ import { RowList } from "./events/list.js";
 import { EventLog } from "./events/log.js";
 import { noEvents } from "./events/nothing.js";
 import { Pace } from "./events/pace.js";
+import { isCursor } from "./events/place.js";
 import { FIELDS, Filter } from "./events/query.js";
 
 // Rows from an end at which more are read.
@@ -28,6 +28,9 @@ const RESTING = 10_000;
 const LESS = { conflate: true, max_rate: 5 };
 const SLOWED = "This page could not keep up, so it asked the server for less: the newest event of each key, five times a second.";
 const REFRESH = 500;
+
+// In one stream a cursor names an event. In several it has a place in each, and which of them depends on the filter that the event was read by.
+const nameOf = (event) => (event.cursor.startsWith("1-") ? event.cursor : event.id);
 
 class EventsView {
   #context;
@@ -75,7 +78,7 @@ class EventsView {
     tools.append(...this.head.tools);
     this.bar = eventBar((values) => this.#refilter(values));
     this.chips = new Chips((type) => this.#toggle(type));
-    this.foot = foot({ further: () => this.log.back(), jump: (sequence) => this.#jump(sequence), curl: () => listCurl(this.#context.client, this.log) });
+    this.foot = foot({ further: () => this.log.back(), jump: (value) => this.#jump(value), curl: () => listCurl(this.#context.client, this.log) });
     this.rows = new RowList({ entries: () => this.log.entries, choose: (entry) => this.#choose(entry), moved: () => this.#moved(), resized: () => this.#stuck && this.rows.foot() });
     this.caption = h("span");
     this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => this.follow() }, icon("down"), this.caption);
@@ -89,11 +92,11 @@ class EventsView {
       close: () => this.#choose(null),
       only: (values) => this.#refilter({ ...this.#filter.values, ...values }),
       onward: (event) => this.#go([], { ...this.#filter.values, since: "", from: event.cursor }),
-      around: (event) => this.#go([event.cursor], {}),
-      open: (event) => this.#go([event.cursor], {}),
+      around: (event) => this.#go([nameOf(event)], {}),
+      open: (event) => this.#go([nameOf(event)], {}),
       mark: (event) => this.#mark(event),
       marked: () => this.#marked,
-      link: (event) => new URL(this.#context.addressOf("events", [event.cursor]), location.href).href,
+      link: (event) => new URL(this.#context.addressOf("events", [nameOf(event)]), location.href).href,
     });
     const column = h("div.column", {}, this.rows.element, ...this.empty.elements, this.none, this.wait, this.jump, this.foot.element);
     body.append(...this.bar.elements, this.slowed, this.chips.element, h("div.beside", {}, column, this.detail.element));
@@ -115,26 +118,27 @@ class EventsView {
     const values = Object.fromEntries(FIELDS.map((name) => [name, asked.get(name) ?? ""]));
     this.#filter = new Filter(values);
     this.bar.set(values);
-    const cursor = [asked.get("from"), named, asked.get("at")].find((each) => each && /^1-/.test(each));
+    const cursor = [asked.get("from"), named, asked.get("at")].find((each) => each && isCursor(each)) ?? null;
     const id = asked.get("id") ?? (named && !cursor ? named : null);
     if (id) return this.#openById(id);
-    const at = cursor ? sequenceOf(cursor) : null;
-    const onward = Boolean(asked.get("from"));
-    return this.#open({ sequence: Number.isFinite(at) ? at - (onward ? 1 : 0) : null, since: at === null && this.#filter.since ? this.#filter.since : null, ...(onward && { onward }) }, named ? at : null);
+    if (cursor) return this.#open({ cursor, onward: Boolean(asked.get("from")) }, Boolean(named));
+    if (this.#filter.since) return this.#open({ near: this.#filter.since, onward: true });
+    return this.#open({ near: asked.get("at") });
   }
 
   async #openById(id) {
     const event = await eventById((asked) => this.#context.client.get(`/events${query(asked)}`), id).catch(() => null);
     if (event) return this.#go([event.cursor], {}, true);
     this.#context.toast(`No event with the id ${id} is kept.`, "warn");
-    return this.#open({}, null);
+    return this.#open({});
   }
 
-  async #open(place, chosen = null) {
+  // `chosen`: the event whose cursor the place is shall be opened.
+  async #open(place, chosen = false) {
     this.#leave();
     this.#fault = null;
     this.chips.clear();
-    this.#stuck = (place.sequence ?? null) === null && !place.since;
+    this.#stuck = !place.cursor && !place.near;
     this.#unseen = 0;
     this.rows.chosen = this.rows.current = null;
     show(this.wait, true);
@@ -142,12 +146,18 @@ class EventsView {
     await this.log.open(this.#filter, place);
     show(this.wait, false);
     this.#subscribe();
-    if (chosen !== null) {
-      const entry = this.log.entries[this.log.find(chosen)];
-      if (entry) this.#choose(entry, true);
-    } else if (this.#stuck) this.rows.foot();
-    else if (place.sequence !== null && !place.onward) this.rows.show(Math.max(0, this.log.find(place.sequence)));
+    if (chosen) await this.#chooseAt(place.cursor);
+    else if (this.#stuck) this.rows.foot();
+    else if (!place.onward && this.log.at) this.rows.show(this.log.find(this.log.at));
     this.#tell();
+  }
+
+  async #chooseAt(cursor) {
+    const { log } = this;
+    const turn = log.entries;
+    const event = await log.eventAt(cursor).catch(() => null);
+    const entry = log.entries.find((each) => each.event && each.event.id === event?.id);
+    if (entry && this.log.entries === turn) this.#choose(entry, true);
   }
 
   #told(what, count) {
@@ -182,7 +192,7 @@ class EventsView {
     this.#leave();
     if (!this.log.live || document.hidden || this.#fault) return;
     const { client } = this.#context;
-    const read = { ...this.#filter.live(), ...(this.#less ? LESS : {}), cursor: this.log.before(this.log.to + 1) };
+    const read = { ...this.#filter.live(), ...(this.#less ? LESS : {}), cursor: this.log.to.cursor };
     this.#subscription = client.subscribe(read, (event) => this.#take(event));
     this.#subscription.onNotice(({ control }) => {
       if (control === "gap") this.#note("Events are missing here: they were no longer kept when this page came back for them.", "bad");
@@ -282,7 +292,7 @@ class EventsView {
     if (phase === "live") {
       if (this.left) this.#note(`Connected again after ${((Date.now() - this.left) / 1000).toFixed(1)} s, resumed where it broke off.`, "info");
       this.left = 0;
-      if (this.#fault) this.#open({ since: this.#filter.since || null });
+      if (this.#fault) this.#open(this.#filter.since ? { near: this.#filter.since, onward: true } : {});
     } else if ((phase === "waiting" || phase === "offline") && !this.left && this.log.entries.length) {
       this.left = Date.now();
       this.#note(`Connection lost: ${this.#context.client.state.reason}.`, "warn");
@@ -321,9 +331,11 @@ class EventsView {
     this.#tell();
   }
 
-  #jump(sequence) {
-    if (sequence >= this.log.newest) return this.follow();
-    return this.#go([], { ...this.#filter.values, since: "", at: this.log.before(sequence + 1) }, true);
+  // To a sequence of the only stream, else to a time (ms).
+  #jump(value) {
+    const { log } = this;
+    if (value >= log.rail[1]) return this.follow();
+    return this.#go([], { ...this.#filter.values, since: "", at: log.numbered ? log.cursorAt(value) : new Date(value).toISOString() }, true);
   }
 
   #go(path, values, replace = false) {
@@ -382,7 +394,7 @@ class EventsView {
     show(rows.element, shown > 0);
     show(this.jump, (this.#unseen > 0 && !this.#stuck) || (!log.live && shown > 0) || (this.#paused && this.#held > 0));
     say(this.caption, log.live || this.#paused ? `${number(this.#paused ? this.#held : this.#unseen)} new` : "Go to now");
-    this.foot.tell(log, this.#stuck ? log.newest : (log.entries[rows.top]?.sequence ?? log.to), Boolean(bad));
+    this.foot.tell(log, this.#stuck ? null : log.entries[rows.top], Boolean(bad));
   }
 
   #toggle(type) {

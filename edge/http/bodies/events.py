@@ -151,6 +151,7 @@ class PageAnswer(msgspec.Struct, kw_only=True):
             "digits than six: they are places to continue from by `since`."
         ),
     ] = UNSET
+    begin: Annotated[Cursor | UnsetType, Meta(description="Where the answer to a poll with `back` begins.")] = UNSET
     gap: GapAnswer | UnsetType | None = UNSET
     snapshot: Annotated[SnapshotSaid | UnsetType, Meta(description="Of pages of `cursor=snapshot`.")] = UNSET
 

@@ -13,6 +13,8 @@ from edge.sessions.body import CURSOR, MAX_RATE, MIN_RATE, DeliveryMethod, Last
 from edge.transports import polling
 
 MAX_TEST_WAIT = 60.0
+# Of what one answer looks back over: as many as `last` may name.
+MAX_BACK = 100_000
 
 
 class LimitQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +88,14 @@ class EventsQuery(PollQuery, frozen=True, kw_only=True):
     filter: Annotated[str | None, Meta(description="CEL, such as `data.progress > 0.5`.")] = None
     include_intermediate_results: bool = True
     dialect: Literal["callback", "cloudevents"] = "callback"
+    back: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_BACK)] | None,
+        Meta(
+            description="Begin up to so many events, whatever their subjects, before `cursor` (or `since`, or `last`), at the place "
+            "that the answer says as `begin`. Who asks again with that as `cursor` reads the past backwards; where nothing older is "
+            "kept, both are the same place."
+        ),
+    ] = None
 
 
 class StreamQuery(PaceQuery, frozen=True, kw_only=True):

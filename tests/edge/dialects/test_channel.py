@@ -15,6 +15,10 @@ from edge.dialects.folding import Folding
 from edge.transports.folding_encoders import FoldingFrameEncoder, FoldingTextEncoder
 from edge.transports.frames import TEXT, frame
 from edge.types import Batch, Notice
+from router.codec import encode
+from router.event import Event
+from router.layout import Shard, generation
+from router.position import placed
 from router.record import Record
 from tests.edge.dialects.folds import EPOCH, records_of
 
@@ -135,4 +139,27 @@ def test_what_was_found_for_who_subscribed_late_is_shown_once_and_never_behind_n
     late.tell(lambda state: state.subscribe(PROGRESS))
     FoldingTextEncoder(late).encode(Batch(records[3:], EPOCH))
     assert late.state.awaited == frozenset()
-    assert newest_of(PROGRESS, [], EPOCH) == ([], 0, False)
+    assert newest_of(PROGRESS, [], EPOCH) == ([], None, False)
+
+
+def test_what_was_found_in_several_shards_is_shown_once_whatever_their_sequences() -> None:
+    one, other = generation(2, 2).shards
+    # A job's and an agent's events of one name, each in a shard of its own; that of the agent is the newest.
+    job, newer = (_placed(one, number, "job", 0.1 * number) for number in (7, 8))
+    agent, last = (_placed(other, number, "agent", 0.1 * number) for number in (2, 3))
+    old = _placed(generation(1, 1).shards[0], 90, "job", 0.9)
+    messages, upto, native = newest_of(PROGRESS, [job, agent], EPOCH)
+    folding = Folding(CHANNELS, {})
+    folding.tell(lambda state: state.subscribe(PROGRESS).catch_up(PROGRESS, upto, native))
+
+    assert [json.loads(text)["progress"] for text in messages] == [0.2]
+    batch = Batch([old, job, agent, last, newer], EPOCH)
+    said = [json.loads(text)["progress"] for text in FoldingTextEncoder(folding).encode(batch)]
+    assert said == pytest.approx([0.3, 0.8])
+
+
+def _placed(shard: Shard, sequence: int, domain: str, progress: float) -> Record:
+    event = Event.new(f"{domain}.j.job_progress", {"progress": progress}, id=f"{domain}{sequence}")
+    record = Record(sequence, str(event.subject), encode(event), check=sequence, shard=shard)
+    record.place(placed(shard, sequence), f"2-{sequence}")
+    return record

@@ -21,6 +21,8 @@ from edge.webhooks.client.payload import build_payload
 from router.codec import encode
 from router.errors import BadEvent
 from router.event import Event
+from router.layout import generation
+from router.position import BEYOND
 from router.record import Record
 
 EPOCH = "5f3a9c1e"
@@ -67,6 +69,20 @@ def test_an_event_is_encoded_once_and_says_what_it_stands_for() -> None:
     assert (said["causeid"], said["callboardtest"], said["callboardconflated"]) == ("before", True, 4)
     assert said["traceparent"].startswith("00-0af7") and said["sequence"] == f"{7:020d}"
     assert build_payload([one], EPOCH, "sess_1", "cloudevents", False).body != cloudevents(one, EPOCH)
+
+
+def test_sequences_of_an_entity_sort_as_text_also_where_its_events_go_to_another_stream() -> None:
+    event = Event.new("job.a.output", {})
+    old = [Record(sequence, event.subject, encode(event)) for sequence in (7, 99, BEYOND)]
+    new = [
+        Record(sequence, event.subject, encode(event), shard=generation(number, 3).shard_of("job.a.output"))
+        for number, sequence in ((1, 1), (1, 8), (2, 3), (12, 2))
+    ]
+
+    sequences = [attributes(each, EPOCH)["sequence"] for each in (*old, *new)]
+
+    assert sequences == sorted(set(sequences)) and {len(each) for each in sequences} == {20}
+    assert sequences[:2] == ["00000000000000000007", "00000000000000000099"]
 
 
 def test_a_notice_is_an_event_of_a_type_of_ours_and_silence_is_none() -> None:

@@ -17,6 +17,7 @@ from router.event import Event
 from tests.edge.auth.conftest import SecuredFactory, bearer
 from tests.edge.conftest import UNHURRIED, EdgeFactory, RunningEdge, Socket
 from tests.router.firings import raised
+from tests.router.resharding import SHORT, broker_of, reshard
 
 
 @contextlib.asynccontextmanager
@@ -248,3 +249,25 @@ async def test_what_is_said_before_the_connection_has_begun_is_answered_behind_c
         said = [json.loads(await raw.recv())["type"] for _ in range(3)]
 
     assert said == ["connected", "subscribed", "job_progress"]
+
+
+@pytest.mark.slow
+async def test_the_newest_of_a_channel_whose_events_lie_in_several_streams_leads_on_behind_itself(
+    edge_factory: EdgeFactory, own_nats: str
+) -> None:
+    async with broker_of(own_nats) as broker, edge_factory(nats=own_nats, topology=SHORT) as edge:
+        await edge.publish({"subject": "job.j.job_progress", "data": {"progress": 0.1}})
+        await reshard(broker, 3)
+        await edge.publish(
+            {"subject": "agent.j.job_progress", "data": {"progress": 0.2}},
+            {"subject": "job.other.output", "data": {}},
+        )
+        async with channels(edge) as socket:
+            await ask(socket, type="subscribe", channel={"type": "job_progress", "id": "j"})
+            newest = await socket.next()
+        await edge.publish({"subject": "job.j.job_progress", "data": {"progress": 0.3}})
+        async with channels(edge, f"?jobId=j&cursor={newest['cursor']}") as socket:
+            following = await socket.next()
+
+    assert (newest["progress"], following["progress"]) == (0.2, 0.3)
+    assert newest["cursor"].startswith("2-")

@@ -8,13 +8,14 @@ import { sentence } from "../../parts/states.js";
 import { exact, time } from "../../parts/time.js";
 import { chainOf } from "./chain.js";
 import { diff } from "./diff.js";
+import { comesBefore } from "./place.js";
 
 const line = (event) => [h("span.type", {}, event.event_type), h("span.subject", {}, event.subject), h("span.faint", { title: exact(Date.parse(event.timestamp)) }, clock(Date.parse(event.timestamp)))];
 const shown = (value) => (value === undefined ? "" : JSON.stringify(value));
 
 /** What differs between two events, as a dialog. */
 export function compare(one, other) {
-  const [before, after] = one.cursor <= other.cursor ? [one, other] : [other, one];
+  const [before, after] = comesBefore(one, other) ? [one, other] : [other, one];
   const found = diff({ type: before.event_type, subject: before.subject, source: before.source, data: before.data }, { type: after.event_type, subject: after.subject, source: after.source, data: after.data });
   const rows = found.map(({ path, kind, before: was, after: is }) => h(`tr.${kind}`, {}, h("th", { scope: "row" }, path), h("td.was", {}, shown(was)), h("td.is", {}, shown(is))));
   const head = h("tr", {}, h("th", { scope: "col" }, "Place"), h("th", { scope: "col" }, `Before, ${clock(Date.parse(before.timestamp))}`), h("th", { scope: "col" }, `After, ${clock(Date.parse(after.timestamp))}`));
