@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,13 +19,14 @@ from edge.http.idempotency import Name
 from router import catalogue, metrics_delta
 from router.broker import PAGE_EVENTS, Broker
 from router.codec import decode, encode
-from router.errors import BadEvent, Conflict, Timeout, TooLarge
+from router.errors import BadEvent, Conflict, NoResponders, Timeout, TooLarge
 from router.event import Event
 from router.last_event import LastEvent, last_event, put_behind
 from router.limits import largest_event
 from router.nats.headers import header
 from router.nats.stream import Ack
 from router.progress import forward, share
+from router.shard_store import ShardStore
 
 # The share that the run had reached, with an event of progress that does not say one.
 FLOOR = "Callboard-Progress"
@@ -264,30 +265,29 @@ class Sequenced:
     async def _look_back(self, rule: SequenceRule, event: Event, last: LastEvent) -> Data | None:
         """The last values of the event's key, from the subject's events up to the last one, until all are known; read backwards.
 
-        Only in the generation of streams which has that: what is in an earlier one counts as unknown.
+        Where the generation of streams which has that was looked through to its beginning, those before it follow.
         """
-        known = self._broker.layout.by_stream.get(last.ack.stream) if last.ack else None
-        stored = self._broker.shard(known or self._broker.layout.shard_of(event.subject))
-        key, newest = rule.key(event), last.place[1]
-        oldest = max(0, newest - LOOK_BACK)
-        values: Data | None = None
-        later: list[Event] = []
-        upto, width = newest, PAGE_EVENTS
-        for _ in range(LOOK_BACK_READS):
-            after = max(oldest, upto - width)
-            page = await stored.read(event.subject, after, upto=upto)
-            if page.more and page.records and page.records[-1].sequence < upto and width > 1:
-                width //= 2
+        looking = _LookBack(rule, event)
+        present, sequence = last.place
+        for generation in reversed(self._broker.layout.generations):
+            if generation.number > present:
                 continue
-            found = [record.event for record in page.records if record.event is not None and record.sequence <= upto]
-            later = [*(each for each in found if rule.key(each) == key), *later]
-            values = None
-            for each in later:
-                values = rule.remember(each.type, values, each.data)
-            if after <= oldest or not rule.is_unknown(event.type, values, event.data):
+            shard = generation.shard_of(event.subject)
+            if generation.number == present:
+                upto = sequence
+            elif generation.ends is not None:
+                upto = generation.ends[shard.index]
+            else:
                 break
-            upto, width = after, width * 4
-        return values
+            try:
+                await looking.read(self._broker.shard(shard), upto)
+            except NoResponders:
+                if generation.number == present:
+                    raise
+                break  # deleted just now: its events were too old
+            if looking.done:
+                break
+        return looking.values
 
     async def _read_last(self, subject: str, leader: bool) -> _Newest:
         """The last message of a subject, in whichever generation of streams it is."""
@@ -325,3 +325,41 @@ def _size(data: Data | None) -> int:
     """About the bytes of values that were put together from several events; those of one event are within its own."""
     values = data.get("metrics") if data is not None else None
     return sum(len(str(name)) + 9 for name in values) if isinstance(values, Mapping) else 0
+
+
+class _LookBack:
+    """Looks for the last values of an event's key, in the events of its subject, read backwards within bounds."""
+
+    def __init__(self, rule: SequenceRule, event: Event) -> None:
+        self.values: Data | None = None
+        self._rule, self._event, self._key = rule, event, rule.key(event)
+        # Those of the key that were found, oldest first.
+        self._later: list[Event] = []
+        self._sequences, self._reads = LOOK_BACK, LOOK_BACK_READS
+
+    @property
+    def done(self) -> bool:
+        """Whether all is known, or nothing more may be read."""
+        known = not self._rule.is_unknown(self._event.type, self.values, self._event.data)
+        return known or self._sequences <= 0 or self._reads <= 0
+
+    async def read(self, store: ShardStore, upto: int) -> None:
+        """Reads the events of a shard from a sequence on, backwards. Raises BrokerError."""
+        width = PAGE_EVENTS
+        while upto > 0 and not self.done:
+            after = max(0, upto - min(width, self._sequences))
+            self._reads -= 1
+            page = await store.read(self._event.subject, after, upto=upto)
+            if page.more and page.records and page.records[-1].sequence < upto and width > 1:
+                width //= 2
+                continue
+            self._take(record.event for record in page.records if record.sequence <= upto)
+            self._sequences -= upto - after
+            upto, width = after, width * 4
+
+    def _take(self, found: Iterable[Event | None]) -> None:
+        of_key = [event for event in found if event is not None and self._rule.key(event) == self._key]
+        self._later = [*of_key, *self._later]
+        self.values = None
+        for each in self._later:
+            self.values = self._rule.remember(each.type, self.values, each.data)

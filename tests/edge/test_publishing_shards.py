@@ -52,6 +52,26 @@ async def test_clients_publish_on_and_their_repeats_are_known_behind_a_reshard(
         assert last.json()["events"][0]["data"]["progress"] == 0.6
 
 
+async def test_a_metric_is_compared_with_its_last_value_before_a_reshard(
+    edge_factory: EdgeFactory, own_nats: str
+) -> None:
+    async with edge_factory(nats=own_nats) as edge, broker_of(own_nats) as broker:
+
+        async def tell(metric: str, value: float) -> None:
+            await send(edge, {"subject": "metric.shop.metric", "data": {"metric": metric, "value": value}})
+
+        await tell("roas", 2)
+        await tell("ctr", 5)
+        await reshard(broker, 3)
+        # The newest event of the subject is of another name, and in the new streams.
+        await tell("ctr", 6)
+        await tell("roas", 3)
+
+        found = await edge.http.get("/events", params={"subjects": "metric.shop.metric", "last": 2})
+        deltas = [(event["data"]["metric"], event["data"]["delta"]) for event in found.json()["events"]]
+        assert deltas == [("ctr", 1), ("roas", 1)]
+
+
 async def test_receipts_lead_readers_on_and_webhooks_get_all(edge_factory: EdgeFactory, own_nats: str) -> None:
     async with edge_factory(nats=own_nats) as edge, broker_of(own_nats) as broker, Receiver().serving() as receiver:
         await edge.session(delivery_method="webhook", webhook_url=receiver.url, subjects=["job.>"])
