@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,22 @@ def test_latencies_are_told_in_milliseconds() -> None:
 
     assert spread == {"samples": 100, "p50": 51.0, "p99": 100.0, "worst": 100.0}
     assert Audience._spread([]) == {}
+
+
+@pytest.mark.parametrize("stamps", [True, False])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_events_are_counted_once_wherever_the_kernel_cuts_them(tmp_path: Path, stamps: bool, size: int) -> None:
+    progress = tmp_path / "progress"
+    progress.write_bytes(bytes(8))
+    audience, made = Audience(progress), AudienceGroup(counted=True)
+    said = b'data: {"at":1222222222222222222,"text":"at"}\n\n' * 3
+    ours, theirs = socket.socketpair()
+    client = made.clients[0] = AudienceMember(ours, True)
+    client.head = None
+    with ours, theirs:
+        for start in range(0, len(said), size):
+            theirs.sendall(said[start : start + size])
+            audience._read(client, made, stamps)
+
+    assert client.events == 3 and client.bytes == len(said)
+    assert len(made.latencies) == (3 if stamps else 0)
