@@ -20,6 +20,7 @@ class EdgeWork:
     events: float
     readers: tuple[float, ...]
     publish_cost: float
+    event_cost: float
     # The share of the core that heartbeats and pings take.
     background: float
 
@@ -51,9 +52,7 @@ def arrivals(rate: float, rng: random.Random) -> Iterator[float]:
         yield now
 
 
-def simulate(
-    work: EdgeWork, wake: float, event: float, write: float, delivery: float, seconds: float, rng: random.Random
-) -> EdgeRun:
+def simulate(work: EdgeWork, wake: float, write: float, delivery: float, seconds: float, rng: random.Random) -> EdgeRun:
     """Runs an edge for so many seconds. Costs are in seconds."""
     requests, copies = arrivals(work.publishes, rng), arrivals(work.events, rng)
     next_request, next_copy = next(requests, seconds), next(copies, seconds)
@@ -63,7 +62,9 @@ def simulate(
     now = busy = 0.0
     batches = taken = 0
     # However many share a wake-up, more comes than can be done.
-    offered = work.publishes * work.publish_cost + work.events * (event + work.mean_readers * (write + delivery))
+    offered = work.publishes * work.publish_cost + work.events * (
+        work.event_cost + work.mean_readers * (write + delivery)
+    )
     overloaded = offered + work.background >= 1
     published: list[float] = []
     delivered: list[float] = []
@@ -81,7 +82,7 @@ def simulate(
             next_copy = next(copies)
         found = len(waited) - asked
         readers = sum(rng.choices(counts, cum_weights=sums, k=found)) if found else 0
-        took = wake + asked * work.publish_cost + found * event + readers * (write + delivery)
+        took = wake + asked * work.publish_cost + found * work.event_cost + readers * (write + delivery)
         now += took * slower
         busy += took * slower
         batches, taken = batches + 1, taken + len(waited)

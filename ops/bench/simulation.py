@@ -41,6 +41,7 @@ class Costs:
     open: float = 120e-6
     store: float = 10e-6
     copy: float = 0.6e-6
+    shard: float = 0.1e-6
     edge_memory: float = 75e6
     connection_memory: float = 2.6e3
     socket_memory: float = 4.0e3
@@ -57,6 +58,7 @@ SOURCES = {
     "open": "to open a WebSocket connection with a token (versus)",
     "store": "nats-server, to store an event and acknowledge it (copies)",
     "copy": "nats-server, to send a copy of an event to one subscriber (copies)",
+    "shard": "more for an event that an edge publishes or reads, for each shard beyond the first (shards)",
     "edge_memory": "resident memory of `callboard edge` without readers",
     "connection_memory": "an idle connection in the edge (versus)",
     "socket_memory": "an idle socket in the kernel (slabs, 5,000 sockets)",
@@ -115,18 +117,25 @@ def reach(load: SimulatedLoad) -> list[float]:
     ]
 
 
+def shards_needed(load: SimulatedLoad, costs: Costs) -> int:
+    """As many shards as their leaders need to store all events."""
+    return max(1, ceil(load.events * costs.store / TARGET))
+
+
 def edge_work(load: SimulatedLoad, costs: Costs) -> EdgeWork:
     """What the fullest edge has to do in a second."""
     chances = reach(load)
     # Half of the connections are WebSockets, whose pings are a write and a read.
     writes = load.connections / load.edges * (1 / load.heartbeat + 0.5 * 2 / load.ping)
     publish = {"http": costs.publish, "batches": costs.publish_batched, "sdk": 0.0}[load.published]
+    more = costs.shard * (shards_needed(load, costs) - 1)
     return EdgeWork(
         connections=load.connections / load.edges * load.skew,
         publishes=load.events / load.edges * load.skew if publish else 0.0,
         events=load.events * (1 - chances[0]) * load.skew,
         readers=tuple(chances[1:]),
-        publish_cost=publish,
+        publish_cost=publish + more if publish else 0.0,
+        event_cost=costs.event + more,
         background=writes * load.skew * costs.write,
     )
 
@@ -134,7 +143,9 @@ def edge_work(load: SimulatedLoad, costs: Costs) -> EdgeWork:
 def utilisation(work: EdgeWork, costs: Costs) -> float:
     """The share of a core that an edge needs, were all wake-ups shared by many events."""
     deliveries = work.events * work.mean_readers
-    spent = work.publishes * work.publish_cost + work.events * costs.event + deliveries * (costs.write + costs.delivery)
+    spent = (
+        work.publishes * work.publish_cost + work.events * work.event_cost + deliveries * (costs.write + costs.delivery)
+    )
     return spent + work.background
 
 
@@ -158,7 +169,7 @@ def forecast(load: SimulatedLoad, costs: Costs) -> SystemForecast:
     work = edge_work(load, costs)
     used = utilisation(work, costs)
     copies = load.edges * (1 - reach(load)[0])
-    shards = max(1, ceil(load.events * costs.store / TARGET))
+    shards = shards_needed(load, costs)
     # Each replica stores each event; copies are sent by the server that an edge is connected to.
     nats = load.events * (costs.store * load.replicas + copies * costs.copy)
     held = costs.edge_memory + work.connections * (costs.connection_memory + costs.socket_memory)
@@ -216,7 +227,7 @@ def simulated(load: SimulatedLoad, costs: Costs, seconds: float, seed: int) -> S
     """Runs the fullest edge for so many seconds, and adds up the rest."""
     rng = random.Random(seed)
     whole = forecast(load, costs)
-    run = simulate(whole.edge, costs.wake, costs.event, costs.write, costs.delivery, seconds, rng)
+    run = simulate(whole.edge, costs.wake, costs.write, costs.delivery, seconds, rng)
     told = None if run.overloaded or not run.events else latencies(load, costs, run, whole.shard_utilisation, rng)
     return SimulatedSystem(load, costs, whole, run, told)
 

@@ -11,12 +11,18 @@ import pytest
 from ops.bench.simulated_edge import EdgeRun, EdgeWork, arrivals, simulate
 
 WORK = EdgeWork(
-    connections=1000, publishes=100, events=1000, readers=(0.5, 0.0, 0.5), publish_cost=200e-6, background=0.0
+    connections=1000,
+    publishes=100,
+    events=1000,
+    readers=(0.5, 0.0, 0.5),
+    publish_cost=200e-6,
+    event_cost=100e-6,
+    background=0.0,
 )
 
 
 def run(work: EdgeWork, wake: float = 0.0, seconds: float = 20.0) -> EdgeRun:
-    return simulate(work, wake, event=100e-6, write=50e-6, delivery=10e-6, seconds=seconds, rng=random.Random(7))
+    return simulate(work, wake, write=50e-6, delivery=10e-6, seconds=seconds, rng=random.Random(7))
 
 
 def test_an_event_has_the_readers_that_it_has_on_average() -> None:

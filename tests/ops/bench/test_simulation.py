@@ -32,6 +32,7 @@ COSTS = Costs(
     open=1e-3,
     store=1e-5,
     copy=1e-6,
+    shard=1e-5,
     edge_memory=1e6,
     connection_memory=1e3,
     socket_memory=2e3,
@@ -102,6 +103,8 @@ def test_events_are_spread_over_as_many_shards_as_their_leaders_need() -> None:
     whole = forecast(replace(LOAD, events=150_000.0), COSTS)
 
     assert whole.shards == 3 and whole.shard_utilisation == pytest.approx(0.5)
+    # Two more than one.
+    assert whole.edge.event_cost == pytest.approx(1.2e-4) and whole.edge.publish_cost == pytest.approx(2.2e-4)
     assert whole.recovery_seconds is None
 
 
