@@ -152,19 +152,23 @@ class EventDoor:
         self, many: list[Accepted], names: list[Name], are_independent: bool
     ) -> list[Receipt | BaseException]:
         """What became of each event."""
+        streams = self._streams(many)
         try:
-            self._health.require(EVENTS)
+            for stream in streams:
+                self._health.require(stream)
         except StoreFailed as fault:
             return [fault] * len(many)
+        # All are waited for together, and so is the trouble of each stream.
+        waited = streams[0] if len(streams) == 1 else EVENTS
         if are_independent or all(is_independent(event) for event, _ in many):
-            return await self._store_plain(many, names)
+            return await self._store_plain(many, names, waited)
         tasks = [
             asyncio.ensure_future(self._store_one(event, payload, name))
             for (event, payload), name in zip(many, names, strict=True)
         ]
         failed: StoreFailed | None = None
         try:
-            with self._health.guarding(EVENTS):
+            with self._health.guarding(waited):
                 await asyncio.wait(tasks)
         except StoreFailed as fault:
             failed = fault
@@ -174,7 +178,14 @@ class EventDoor:
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         return [failed if failed and isinstance(answer, asyncio.CancelledError) else answer for answer in answers]
 
-    async def _store_plain(self, many: list[Accepted], names: list[Name]) -> list[Receipt | BaseException]:
+    def _streams(self, many: list[Accepted]) -> list[str]:
+        """The streams that the events go to."""
+        generation = self._broker.layout.current
+        if generation.only is not None:
+            return [generation.only.stream]
+        return list(dict.fromkeys(generation.shard_of(event.subject).stream for event, _ in many))
+
+    async def _store_plain(self, many: list[Accepted], names: list[Name], waited: str) -> list[Receipt | BaseException]:
         """The same of events that depend on nothing: they leave in one write, and are waited for together."""
         encoded: list[EncodedEvent] = []
         for (event, payload), name in zip(many, names, strict=True):
@@ -184,7 +195,7 @@ class EventDoor:
         answers: Answers = [None] * len(many)
         failed: StoreFailed | None = None
         try:
-            with self._health.guarding(EVENTS):
+            with self._health.guarding(waited):
                 await store_all(self._broker, encoded, answers)
         except StoreFailed as fault:
             failed = fault

@@ -24,6 +24,7 @@ from router.runs import RunLedger
 from router.store_health import StoreHealth
 from tests.edge.auth.conftest import SecuredFactory
 from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.router.resharding import broker_of, reshard
 
 
 @pytest.fixture
@@ -264,6 +265,23 @@ async def test_a_batch_that_the_store_stops_taking_says_how_many_of_it_are_store
         await EventDoor(broker, health).store(plain(entity, 3))
 
     assert (told.value.code, told.value.more["index"], told.value.more["stored"]) == ("storage_full", 1, 1)
+
+
+async def test_a_list_is_refused_for_a_missing_shard_that_one_of_its_events_goes_to_and_for_no_other(
+    own_nats: str,
+) -> None:
+    async with broker_of(own_nats) as broker:
+        await reshard(broker, 2)
+        health, layout = StoreHealth(broker), broker.layout
+        door = EventDoor(broker, health)
+        entities = {layout.shard_of(f"job.e{number}.said").index: f"e{number}" for number in range(20)}
+        await broker.stream(layout.current.shards[0].stream).remove()
+        await health.look(active=False)
+
+        assert len(await door.store(plain(entities[1], 3))) == 3
+        with pytest.raises(Problem) as told:
+            await door.store(plain(entities[1], 1) + plain(entities[0], 1))
+        assert (told.value.code, told.value.more["stored"]) == ("stream_missing", 0)
 
 
 DATA = st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["completed", "failed"])
