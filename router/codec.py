@@ -36,6 +36,11 @@ DECODE_FAULTS = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, Rec
 
 def encode(event: Event) -> bytes:
     """Packs an event for NATS. Raises BadEvent for data that msgpack cannot hold, or that `decode` would refuse."""
+    return encode_checked(event)[0]
+
+
+def encode_checked(event: Event) -> tuple[bytes, Event]:
+    """As `encode`, and the event as all who decode these bytes have it."""
     record: dict[str, Any] = {
         "id": event.id,
         "type": event.type,
@@ -56,8 +61,7 @@ def encode(event: Event) -> bytes:
         packed: bytes = msgpack.packb(record, use_bin_type=True, datetime=True, default=_extension)
     except (TypeError, ValueError, OverflowError, RecursionError) as fault:
         raise BadEvent(f"data cannot be packed: {fault}") from None
-    decode(packed)
-    return packed
+    return packed, decode(packed)
 
 
 def _extension(value: object) -> object:

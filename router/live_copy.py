@@ -7,6 +7,7 @@ from collections.abc import Callable
 from router.layout import FIRST, Layout, Shard
 from router.nats.connection import Connection
 from router.nats.subscription import Subscription
+from router.own_events import take_own
 from router.record import Record
 from router.subject import LIVE
 
@@ -52,7 +53,9 @@ def record_of(subject: str, payload: bytes, headers: bytes, find: FindShard = _F
     sequence = int(headers[start : headers.index(b"\r", start)])
     start = headers.find(_PREVIOUS) + len(_PREVIOUS)
     previous = int(headers[start : headers.index(b"\r", start)]) if start >= len(_PREVIOUS) else 0
-    return Record(sequence, subject[_STRIP:], payload, previous, 0, None, find(headers))
+    record = Record(sequence, subject[_STRIP:], payload, previous, 0, None, find(headers))
+    record.decoded(take_own(payload))
+    return record
 
 
 async def listen(

@@ -82,6 +82,10 @@ class Record:
             self._position = of_one(self.sequence)
         return self._position
 
+    def decoded(self, event: Event | None) -> None:
+        """Says the event that the bytes are, where that is known; before anybody else has it."""
+        self._event = event
+
     def place(self, position: Position, cursor: str = "") -> None:
         """Says the position and the cursor, where these are about more than this event's shard; before anybody else has it."""
         self._position, self._cursor = position, cursor

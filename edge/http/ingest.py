@@ -26,11 +26,12 @@ from edge.http.idempotency import name_events
 from edge.http.openapi.operation import Answer, header, operation
 from edge.runtime import Edge
 from router import tracing
-from router.codec import check_depth, encode, from_json
+from router.codec import check_depth, from_json
 from router.cursor import parse_time
 from router.errors import BadCursor, BadEvent, BadInput
 from router.event import Event
 from router.limits import largest_event
+from router.own_events import encode_own
 from router.run_entry import incarnation_of
 
 _PROBLEMS = (
@@ -283,7 +284,7 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accept
     if event.subject.domain in RESERVED:
         raise Problem("forbidden_subject", f"{event.subject.domain}.> is what the system says of itself")
     # Data that msgpack cannot hold, or no reader could decode, is found before the first event is stored.
-    return Accepted(event, encode(event))
+    return Accepted(event, encode_own(event))
 
 
 def _time(given: Any) -> int | None:
