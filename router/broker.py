@@ -21,8 +21,10 @@ from router.layouts import Layouts
 from router.limits import largest_event
 from router.nats.connection import Connection
 from router.nats.error_codes import ErrorCode
-from router.nats.publisher import Publisher
+from router.nats.headers import Reply
+from router.nats.publisher import Publisher, read_answer
 from router.nats.refusals import Fate, fate
+from router.nats.request import CallbackRequest
 from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack, Stream, read_ack
 from router.position import BEYOND, Position
@@ -35,6 +37,8 @@ __all__ = ["PAGE_EVENTS", "Broker", "Page", "StreamState"]
 
 # So often the connection may be lost under one message before that is taken for the message's doing.
 MAX_CUTS = 5
+# So long an answer is waited for before a message is sent again.
+TRY_SECONDS = 3.0
 
 
 class Broker:
@@ -164,6 +168,40 @@ class Broker:
         publication.stored(ack)
         return ack
 
+    def put_now(
+        self,
+        event: Event,
+        payload: bytes,
+        dedup: str,
+        headers: Mapping[str, str],
+        settle: Callable[[Ack | None], None],
+    ) -> CallbackRequest | None:
+        """Sends an event as `put` does first, where nothing must be waited for; None where something must, and nothing was sent.
+
+        `settle` is called once, from the read loop or a timer: with the acknowledgement of an event that is stored by this, or
+        with None for all else (a repeat, a refusal, no answer). Then `put` is to be called, which does what is to be done.
+        """
+        if self.earlier.active or len(payload) > self.largest_event or not self.connection.up.is_set():
+            return None
+        publication = Publication(event)
+        shard = self.layouts.current.shard_of(event.subject)
+        subject, stream = shard.stored(event.subject), shard.stream
+
+        def answered(outcome: Reply | BrokerError) -> None:
+            answer = read_answer(outcome.payload) if isinstance(outcome, Reply) else outcome
+            if isinstance(answer, Ack):
+                self.unanswered.pop(stream, None)
+                self.acknowledged[stream] = subject
+                if not answer.duplicate:
+                    publication.stored(answer)
+                    settle(answer)
+                    return
+            elif isinstance(answer, (Timeout, NoResponders)) and not isinstance(answer, Forbidden):
+                self.count_unanswered(stream)
+            settle(None)
+
+        return self.connection.ask_now(subject, payload, {"Nats-Msg-Id": dedup, **headers}, answered, TRY_SECONDS)
+
     async def store_event(
         self,
         subject: str,
@@ -221,7 +259,7 @@ class Broker:
                 if not self.connection.up.is_set():
                     async with asyncio.timeout(max(left, 0.01)):
                         await self.connection.up.wait()
-                reply = await self.connection.ask(subject, payload, headers, timeout=max(0.05, min(left, 3.0)))
+                reply = await self.connection.ask(subject, payload, headers, timeout=max(0.05, min(left, TRY_SECONDS)))
                 ack = read_ack(reply.payload)
                 stream = topology.stream_of(subject)
                 self.unanswered.pop(stream, None)

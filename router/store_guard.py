@@ -5,12 +5,51 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 from router.errors import StoreFailed
 from router.store_trouble import Trouble
 
 # A write that takes so long is a reason to examine the streams.
 SLOW_SECONDS = 1.0
+
+
+class GuardedWrite(Protocol):
+    """A write that is under way."""
+
+    # When it began, on the loop's clock, and whether it was reported to be slow.
+    began: float
+    is_reported: bool
+
+    @property
+    def stream(self) -> str:
+        """What it is written to."""
+
+    def fail(self, trouble: Trouble) -> None:
+        """Ends it; harmless the second time."""
+
+
+class CallbackGuard:
+    """Guards one write that no task waits for: `failed` is called where its stream is known to take none, until `leave`."""
+
+    __slots__ = ("_failed", "_guards", "began", "is_reported", "stream")
+
+    def __init__(self, guards: WriteGuards, stream: str, failed: Callable[[], None]) -> None:
+        self.stream = stream
+        self.began = 0.0
+        self.is_reported = False
+        self._guards = guards
+        self._failed = failed
+        guards.enter(self)
+
+    def leave(self) -> None:
+        """Guards it no more."""
+        self._guards.leave(self)
+
+    def fail(self, trouble: Trouble) -> None:
+        """Ends the write."""
+        self.leave()
+        self._failed()
 
 
 class StoreGuard:
@@ -52,14 +91,14 @@ class WriteGuards:
     def __init__(self, slow: Callable[[], None]) -> None:
         """`slow()` is called once for each write that takes longer than `SLOW_SECONDS`, or for several together."""
         self._slow = slow
-        self._under_way: dict[StoreGuard, None] = {}
+        self._under_way: dict[GuardedWrite, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def guard(self, stream: str) -> StoreGuard:
         """Guards a write to a stream: `with guards.guard(stream): ...`."""
         return StoreGuard(self, stream)
 
-    def enter(self, guard: StoreGuard) -> None:
+    def enter(self, guard: GuardedWrite) -> None:
         loop = asyncio.get_running_loop()
         guard.began = loop.time()
         self._under_way[guard] = None
@@ -67,12 +106,12 @@ class WriteGuards:
             # It is not cancelled when the write ends: the next write is likely to come before it is due.
             self._timer = loop.call_later(SLOW_SECONDS, self._report_slow)
 
-    def leave(self, guard: StoreGuard) -> None:
+    def leave(self, guard: GuardedWrite) -> None:
         del self._under_way[guard]
 
     def fail(self, trouble: Callable[[str], Trouble | None]) -> None:
         """Ends every write to a stream of which `trouble(stream)` says that it takes none."""
-        for guard in self._under_way:
+        for guard in tuple(self._under_way):
             if (found := trouble(guard.stream)) is not None:
                 guard.fail(found)
 

@@ -15,7 +15,7 @@ from router import topology
 from router.broker import Broker
 from router.coalescing import until_multiple
 from router.errors import Forbidden, NoResponders, StoreFailed, Timeout
-from router.store_guard import StoreGuard, WriteGuards
+from router.store_guard import CallbackGuard, StoreGuard, WriteGuards
 from router.store_probe import GRACE_SECONDS, StoreProbe
 from router.store_trouble import CODES, FORBIDDEN, OK, UNREACHABLE, WRITE_FAILED, Finding, Trouble
 from router.topology import DeclaredStream
@@ -110,6 +110,10 @@ class StoreHealth:
     def guarding(self, stream: str) -> StoreGuard:
         """Guards a write to a stream: the block raises StoreFailed as soon as it is known that the stream takes none."""
         return self._writes.guard(stream)
+
+    def guarding_call(self, stream: str, failed: Callable[[], None]) -> CallbackGuard:
+        """Guards a write that no task waits for: calls `failed()` as soon as it is known that the stream takes none."""
+        return CallbackGuard(self._writes, stream, failed)
 
     async def guard(self, stream: str, work: Awaitable[T]) -> T:
         """Awaits a write to a stream; as `guarding`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from edge import metrics
@@ -99,6 +99,38 @@ class EventDoor:
         for place in repeats:
             await self._require_same(names[place], kept[place], index=place, stored=len(kept) - len(repeats))
         return kept
+
+    def store_now(self, accepted: Accepted, name: Name, settle: Callable[[Receipt | None], None]) -> bool:
+        """Sends an event that comes alone, where nothing must be waited for; says no where something must, and nothing was sent.
+
+        `settle` is called once: with the receipt of an event that is stored by this, or with None. Then `store` says what
+        became of it, or does again what is to be done: under the same name it is stored once.
+        """
+        event, payload = accepted
+        if not is_independent(event) or complete_alone(event) is not event:
+            return False
+        stream = self._broker.layout.shard_of(event.subject).stream
+        if self._health.trouble(stream) is not None:
+            return False
+
+        def failed() -> None:
+            sent.drop()
+            settle(None)
+
+        def answered(ack: Ack | None) -> None:
+            guard.leave()
+            if ack is None:
+                settle(None)
+                return
+            _stored.add(1)
+            settle(Receipt(ack, check_of(payload)))
+
+        request = self._broker.put_now(event, payload, name.dedup, name.headers, answered)
+        if request is None:
+            return False
+        sent = request
+        guard = self._health.guarding_call(stream, failed)
+        return True
 
     async def _store_single(self, accepted: Accepted, name: Name, life: str | None) -> Receipt:
         """As `store`, for an event that comes alone: in the task of its request."""

@@ -27,15 +27,17 @@ FINGERPRINT = "Callboard-Fingerprint"
 
 
 class Name(NamedTuple):
-    """The `Nats-Msg-Id` under which an event is stored, and its fingerprint; None for an event that cannot be repeated."""
+    """The `Nats-Msg-Id` under which an event is stored, and its fingerprint; None for an event that no client can repeat."""
 
     dedup: str
     fingerprint: str | None
+    # Whether it was sent to the store already, and may be there.
+    was_sent: bool = False
 
     @property
     def is_new(self) -> bool:
-        """Whether nobody can publish the event again."""
-        return self.fingerprint is None
+        """Whether it is not stored yet, and nobody can publish it again."""
+        return self.fingerprint is None and not self.was_sent
 
     @property
     def headers(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from edge.http.body import draining_problem, edge_of, json_answer, read_body
 from edge.http.channel_events import from_channel
 from edge.http.credentials import address_of, principal_of
 from edge.http.head import header_of
-from edge.http.idempotency import name_events
+from edge.http.idempotency import Name, name_events
 from edge.http.openapi.operation import Answer, header, operation
 from edge.runtime import Edge
 from router import tracing
@@ -91,8 +91,28 @@ class Submission(NamedTuple):
     traceparent: str | None = None
 
 
+class Admitted(NamedTuple):
+    """The events of a request that may be stored, under which names, and which lives of runs they say they are of."""
+
+    many: list[Accepted]
+    names: list[Name]
+    lives: list[str | None]
+    # Whether they came without a list around them, and whether under an Idempotency-Key.
+    single: bool
+    keyed: bool
+    # The trace that the request came with, the one that it is handled under, and when that began, in ns.
+    came_with: str | None
+    trace: str | None
+    begun: int
+
+
 async def publish(edge: Edge, door: EventDoor, asked: Submission, principal: Principal, address: str) -> dict[str, Any]:
     """Stores the events of a request; the body of its answer. Raises Problem or RouterError."""
+    return await store(edge, door, admit(edge, asked, principal, address))
+
+
+def admit(edge: Edge, asked: Submission, principal: Principal, address: str) -> Admitted:
+    """Reads the events of a request, and counts them against the limits of who sent it. Raises Problem or RouterError."""
     given, single = parse(asked.body, asked.content_type, edge.settings.max_batch)
     if any("channel" in item for item in given):
         given = [_named(item, place, len(given)) for place, item in enumerate(given)]
@@ -105,18 +125,49 @@ async def publish(edge: Edge, door: EventDoor, asked: Submission, principal: Pri
     edge.authenticator.limits.publish(address, principal, len(many))
     names = name_events([event for event, _ in many], [item.get("id") is not None for item in given], principal.id, key)
     lives = [item.get("incarnation") or incarnation_of(event) for item, (event, _) in zip(given, many, strict=True)]
-    receipts = await door.store(many, names, keyed=key is not None, lives=lives)
-    if trace:
-        tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
-    published_now = edge.hub.recovery.published_now
+    return Admitted(many, names, lives, single, key is not None, came_with, trace, begun)
+
+
+async def store(edge: Edge, door: EventDoor, admitted: Admitted) -> dict[str, Any]:
+    """Stores the events of a request; the body of its answer. Raises Problem or RouterError."""
+    many = admitted.many
+    receipts = await door.store(many, admitted.names, keyed=admitted.keyed, lives=admitted.lives)
+    if admitted.trace:
+        tracing.tell("publish", "server", admitted.came_with, admitted.trace, admitted.begun, events=len(many))
     answers = [
-        {"id": event.id, "cursor": cursor, "duplicate": False}
-        if incarnation is None and (cursor := published_now(ack, check)) is not None
-        else await _answer(edge, event, receipt)
+        answer_now(edge, event, receipt) or await _answer(edge, event, receipt)
         for (event, _), receipt in zip(many, receipts, strict=True)
-        for ack, check, incarnation in (receipt,)
     ]
-    return {**(answers[0] if single else {}), "events": answers}
+    return {**(answers[0] if admitted.single else {}), "events": answers}
+
+
+def store_now(door: EventDoor, admitted: Admitted, settle: Callable[[Receipt | None], None]) -> bool:
+    """Sends an event that comes alone and depends on nothing, as `EventDoor.store_now`; says whether it was sent."""
+    return (
+        admitted.single
+        and admitted.trace is None
+        and admitted.lives[0] is None
+        and door.store_now(admitted.many[0], admitted.names[0], settle)
+    )
+
+
+def sent(admitted: Admitted) -> Admitted:
+    """The same of an event that was sent already, and may be stored."""
+    return admitted._replace(names=[name._replace(was_sent=True) for name in admitted.names])
+
+
+def answer_now(edge: Edge, event: Event, receipt: Receipt) -> dict[str, Any] | None:
+    """What is said of an event that was just stored; None where something must be asked first, or is to be added."""
+    if receipt.incarnation is not None:
+        return None
+    cursor = edge.hub.recovery.published_now(receipt.ack, receipt.check)
+    return None if cursor is None else {"id": event.id, "cursor": cursor, "duplicate": False}
+
+
+async def answer_stored(edge: Edge, admitted: Admitted, receipt: Receipt) -> dict[str, Any]:
+    """The body of the answer to a request with one event, which is stored."""
+    answer = await _answer(edge, admitted.many[0].event, receipt)
+    return {**answer, "events": [answer]}
 
 
 async def _answer(edge: Edge, event: Event, receipt: Receipt) -> dict[str, Any]:

@@ -13,16 +13,25 @@ from edge.errors import Problem
 from edge.server.timeouts import TimedHttpProtocol
 from edge.transports.fast.exchange import default_lines
 from edge.transports.fast.head import MAX_HEAD
-from edge.transports.fast.plain_request import PlainAnswer, PlainRequest, lines_of_answer, read_request, refusal_of
+from edge.transports.fast.plain_request import (
+    PlainAnswer,
+    PlainExchange,
+    PlainRequest,
+    lines_of_answer,
+    read_request,
+    refusal_of,
+)
 
 log = logging.getLogger(__name__)
+
+_FAULT = "a request could not be answered; its client gets status 500"
 
 
 class DirectHandler(Protocol):
     """Answers plain requests."""
 
-    def take(self, asked: PlainRequest, peer: str) -> Coroutine[Any, Any, PlainAnswer] | None:
-        """What answers a request of a peer's address; None where the application is to answer."""
+    def take(self, asked: PlainRequest, peer: str, exchange: PlainExchange) -> bool:
+        """Answers a request of a peer's address, now or later; says no where the application is to answer."""
 
 
 class DirectHttpProtocol(TimedHttpProtocol):
@@ -42,57 +51,87 @@ class DirectHttpProtocol(TimedHttpProtocol):
             self._late += data
             self.transport.pause_reading()
             return
-        if self._is_between_requests() and (asked := read_request(data, self.most_head)) is not None:
-            answer = self.direct.take(asked, self.client[0] if self.client else "")
-            if answer is not None:
-                self._begin_answer(answer)
-                return
+        if (
+            self._is_between_requests()
+            and (asked := read_request(data, self.most_head)) is not None
+            and self._take(asked)
+        ):
+            return
         super().data_received(data)
 
     def _is_between_requests(self) -> bool:
         is_idle = self.cycle is None or self.cycle.response_complete
         return is_idle and not self._begun and not self._in_body and not self.pipeline
 
-    def _begin_answer(self, answer: Coroutine[Any, Any, PlainAnswer]) -> None:
-        self._cancel_timeout()
-        # The next head is timed from its first byte on.
-        self._in_head = False
+    def _take(self, asked: PlainRequest) -> bool:
+        """Has a request answered, at once or later; says no where that is left to the application."""
+        # Before it is known who answers, which may be done at once.
         self._is_answering = True
-        self._task = self.loop.create_task(self._answer(answer))
-        self.tasks.add(self._task)
-
-    async def _answer(self, coming: Coroutine[Any, Any, PlainAnswer]) -> None:
-        # The one of this answer: the next request may have begun before this ends.
-        task = self._task
         try:
-            await self._send_answer(coming)
-        finally:
-            # Not by a callback of the task, which would be one more turn of the loop.
-            self.tasks.discard(task)
+            taken = self.direct.take(asked, self.client[0] if self.client else "", self)
+        except Exception:
+            log.exception(_FAULT)
+            self.fail()
+            taken = True
+        if taken:
+            self._cancel_timeout()
+            # The next head is timed from its first byte on.
+            self._in_head = False
+        else:
+            self._is_answering = False
+        return taken
 
-    async def _send_answer(self, coming: Coroutine[Any, Any, PlainAnswer]) -> None:
+    def await_answer(self, coming: Coroutine[Any, Any, PlainAnswer]) -> None:
+        """Sends what a coroutine returns."""
+        self._spawn(self._await_answer(coming))
+
+    async def _await_answer(self, coming: Coroutine[Any, Any, PlainAnswer]) -> None:
         try:
             answer = await coming
         except Exception:
-            log.exception("a request could not be answered; its client gets status 500")
-            answer, self._ends = refusal_of(Problem("internal")), True
+            log.exception(_FAULT)
+            self.fail()
+        else:
+            self.answer(answer)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def fail(self) -> None:
+        """Answers with status 500, and ends the connection."""
+        self._ends = True
+        self.answer(refusal_of(Problem("internal")))
+
+    def answer(self, answer: PlainAnswer) -> None:
+        """Sends the answer to the request that was taken last."""
         transport = self.transport
         if transport.is_closing():
             return
         transport.write(lines_of_answer(answer, default_lines(self.server_state.default_headers), not self._ends))
         self.server_state.total_requests += 1
         if self.flow.write_paused:
-            await self.flow.drain()
+            self._spawn(self._go_on_once_sent())
+        else:
+            self._go_on()
+
+    async def _go_on_once_sent(self) -> None:
+        await self.flow.drain()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Takes the next request, or ends the connection."""
         self._is_answering = False
         if self._ends:
-            transport.close()
+            self.transport.close()
             return
         self._answered = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._keep_alive(self.timeout_keep_alive)
         if self._late:
             late, self._late = self._late, b""
-            transport.resume_reading()
+            self.transport.resume_reading()
             self.data_received(late)
 
     def _keep_alive(self, seconds: float) -> None:

@@ -18,7 +18,7 @@ import msgspec
 import nats.errors
 
 from router.clock import wall
-from router.errors import NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
+from router.errors import BrokerError, NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
 from router.limits import message_size
 from router.nats.client import Handler, NatsClient, PlainServer
 from router.nats.commands import Outgoing as Outgoing
@@ -27,6 +27,7 @@ from router.nats.deadlines import RequestDeadlines
 from router.nats.dial import await_listener, check_server, credentials_for, without_secrets
 from router.nats.headers import Reply, status
 from router.nats.permissions import RefusedPublishes, RefusedSubscriptions
+from router.nats.request import CallbackRequest, OpenAsk
 from router.nats.settings import BrokerSettings
 from router.nats.subscription import Subscription
 from router.nats.watchdog import watch
@@ -57,7 +58,7 @@ class Connection:
         self._opened = False
         self._plain_logged = False
         self._dialled = False  # nats-py cannot be closed before it has begun to connect
-        self._open_asks: dict[asyncio.Future[Any], str] = {}  # with the subject of each
+        self._open_asks: dict[OpenAsk, str] = {}  # with the subject of each
         self._deadlines = RequestDeadlines()
         self._watchdog: asyncio.Task[None] | None = None
         self._followups: set[asyncio.Task[None]] = set()
@@ -272,6 +273,33 @@ class Connection:
             raise NoResponders(f"nobody answers on {subject}")
         return reply
 
+    def ask_now(
+        self,
+        subject: str,
+        payload: bytes,
+        headers: Mapping[str, str] | None,
+        settle: Callable[[Reply | BrokerError], None],
+        timeout: float,
+    ) -> CallbackRequest | None:
+        """Requests one answer where nothing must be waited for to send it; None where something must, and nothing was sent.
+
+        `settle` is called once, from the read loop or a timer, with the answer or what `ask` would raise; it must not block.
+        """
+        request = CallbackRequest(subject, time.monotonic(), settle, self._ended)
+        request.address = address = self.expect(request.answered)
+        if not self._wire.publish_now(subject, payload, headers, address):
+            self.forget(address)
+            return None
+        self._open_asks[request] = subject
+        self._deadlines.set(request.expire, timeout)
+        return request
+
+    def _ended(self, request: CallbackRequest) -> None:
+        del self._open_asks[request]
+        self._deadlines.lift(request.expire)
+        self.forget(request.address)
+        figures.requests.observe(time.monotonic() - request.begun)
+
     @contextlib.contextmanager
     def awaiting(self, subject: str, end: asyncio.Future[Any]) -> Iterator[None]:
         """While the block runs `end` fails with Forbidden where NATS refuses the subject, and with Timeout where NATS is lost.
@@ -339,9 +367,9 @@ class Connection:
         self.up.clear()
         self._denied.forget()
         # Requests on the lost connection are not answered any more: they fail now instead of at their timeout.
-        for future in self._open_asks:
-            if not future.done():
-                future.set_exception(Timeout("the connection to NATS was lost before the answer came"))
+        for ask in tuple(self._open_asks):
+            if not ask.done():
+                ask.set_exception(Timeout("the connection to NATS was lost before the answer came"))
         self._wire.fail_round_trips()
         self._notify_loss()
 

@@ -27,7 +27,9 @@ class Delays:
 
     def observe(self, seconds: float) -> None:
         """Counts one duration; a negative one, which clocks that differ make, counts as none."""
-        self.observe_many(seconds, 1)
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        if seconds > 0:
+            self.sum += seconds
 
     def observe_many(self, seconds: float, count: int) -> None:
         """Counts one duration for several events."""

@@ -12,11 +12,12 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import nats.errors
 
 from router.errors import Forbidden
+from router.nats.request import OpenAsk
 from router.timing import full_jitter
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class RefusedPublishes:
         self.listener: Callable[[str], None] | None = None
         self._told = float("-inf")
 
-    def note(self, said: str, asked: Mapping[asyncio.Future[Any], str]) -> bool | None:
+    def note(self, said: str, asked: Mapping[OpenAsk, str]) -> bool | None:
         """Takes an error of the server and fails the requests that it is about.
 
         `asked` has the subject of each open request. Returns None where the error is about no publish, True where it is to
@@ -63,11 +64,11 @@ class RefusedPublishes:
             return None
         # nats-py hands the text on in lower case.
         subject, lower = match[1], match[1].lower()
-        for future, own in asked.items():
+        for ask, own in tuple(asked.items()):
             if own.lower() == lower:
                 subject = own
-                if not future.done():
-                    future.set_exception(Forbidden(own))
+                if not ask.done():
+                    ask.set_exception(Forbidden(own))
         for refuse in self.senders:
             subject = refuse(lower) or subject
         self.subjects[subject] = None

@@ -75,7 +75,7 @@ class _Flight:
     def read(self, place: int, payload: bytes) -> None:
         """Notes what JetStream says to one message, once."""
         if self.answers[place] is None:
-            self.answer(place, _read(payload))
+            self.answer(place, read_answer(payload))
 
     def answer(self, place: int, answer: Ack | BrokerError) -> None:
         """Notes what came back for one message, once."""
@@ -202,7 +202,8 @@ def is_too_large(answer: Ack | BrokerError) -> bool:
     )
 
 
-def _read(payload: bytes) -> Ack | BrokerError:
+def read_answer(payload: bytes) -> Ack | BrokerError:
+    """What JetStream says to one message: that it is stored, or why that is not so or not known."""
     if not payload:
         return Timeout("nobody answers for the stream")
     try:

@@ -8,8 +8,8 @@ what is not plain.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Coroutine, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -47,6 +47,19 @@ class PlainAnswer(NamedTuple):
     status: int
     headers: RawHeaders
     body: bytes
+
+
+class PlainExchange(Protocol):
+    """Takes the answer to one plain request: one of these is called, once."""
+
+    def answer(self, answer: PlainAnswer) -> None:
+        """Sends it."""
+
+    def await_answer(self, coming: Coroutine[Any, Any, PlainAnswer]) -> None:
+        """Sends what a coroutine returns, which runs in a task of the connection."""
+
+    def fail(self) -> None:
+        """Sends status 500, after a fault that is logged."""
 
 
 class _PlainHead(NamedTuple):

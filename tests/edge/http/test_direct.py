@@ -44,7 +44,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     def noted(self: DirectPublisher, *given: Any) -> Any:
         answer = take(self, *given)
-        asked.append(answer is not None)
+        asked.append(answer)
         return answer
 
     monkeypatch.setattr(DirectPublisher, "take", noted)

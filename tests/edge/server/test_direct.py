@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from edge.server.direct import DirectHttpProtocol, with_direct
 from edge.server.timeouts import with_timeouts
 from edge.settings import LimitSettings
-from edge.transports.fast.plain_request import PlainAnswer, PlainRequest
+from edge.transports.fast.plain_request import PlainAnswer, PlainExchange, PlainRequest
 from edge.transports.fast.upgrade import TakeoverHttpProtocol
 from tests.waiting import PATIENCE, eventually
 
@@ -40,15 +40,23 @@ class Handler:
         self.may = asyncio.Event()
         self.may.set()
         self.takes = True
+        # Whether it answers from a task; else at once.
+        self.waits = True
         self.taken = 0
         self.fault: Exception | None = None
 
-    def take(self, asked: PlainRequest, peer: str) -> Coroutine[Any, Any, PlainAnswer] | None:
+    def take(self, asked: PlainRequest, peer: str, exchange: PlainExchange) -> bool:
         assert asked.body == BODY and peer == "127.0.0.1"
         if not self.takes:
-            return None
+            return False
         self.taken += 1
-        return self._answer(self.taken)
+        if self.waits:
+            exchange.await_answer(self._answer(self.taken))
+        elif self.fault is not None:
+            raise self.fault
+        else:
+            exchange.answer(PlainAnswer(201, (), b"direct %d" % self.taken))
+        return True
 
     async def _answer(self, number: int) -> PlainAnswer:
         await self.may.wait()
@@ -101,8 +109,10 @@ async def answers(reader: asyncio.StreamReader, count: int) -> list[tuple[int, b
     return found
 
 
-async def test_requests_of_both_kinds_are_answered_in_turn_on_one_connection() -> None:
+@pytest.mark.parametrize("waits", [True, False])
+async def test_requests_of_both_kinds_are_answered_in_turn_on_one_connection(waits: bool) -> None:
     async with serving() as edge:
+        edge.handler.waits = waits
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
         found = []
         for asked in (PLAIN, OTHER, PLAIN, PLAIN, OTHER, OTHER, PLAIN):
@@ -227,8 +237,12 @@ async def test_a_client_that_leaves_before_its_answer_harms_nobody() -> None:
         await eventually(lambda: not edge.state.tasks and not edge.state.connections)
 
 
-async def test_a_fault_of_ours_is_answered_with_500_and_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_fault_of_ours_is_answered_with_500_and_ends_the_connection(
+    waits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serving() as edge:
+        edge.handler.waits = waits
         edge.handler.fault = ZeroDivisionError("secret")
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
         writer.write(PLAIN)
@@ -291,8 +305,9 @@ async def test_a_connection_is_closed_once_it_was_not_used_for_a_while() -> None
         writer.close()
 
 
-def test_it_works_on_uvloop_too() -> None:
+@pytest.mark.parametrize("waits", [True, False])
+def test_it_works_on_uvloop_too(waits: bool) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(test_requests_of_both_kinds_are_answered_in_turn_on_one_connection())
+        runner.run(test_requests_of_both_kinds_are_answered_in_turn_on_one_connection(waits))
         runner.run(test_what_comes_while_a_request_is_answered_is_answered_behind_it([OTHER, PLAIN, OTHER]))
         runner.run(test_a_client_that_ends_its_side_behind_its_request_is_answered())
