@@ -44,7 +44,7 @@ class _IdSource:
 
     def forget(self) -> None:
         """Drops the random digits that are left."""
-        self._digits, self._used = "", 0
+        self._digits: list[str] = []
 
     def next(self) -> tuple[int, str]:
         """The next count, and sixteen random hexadecimal digits that no other id gets."""
@@ -52,11 +52,10 @@ class _IdSource:
             # 60 bits: milliseconds, then 12 bits that count up inside one millisecond (RFC 9562, 6.2, method 1).
             now = time.time_ns() // 1_000_000 << 12
             self.last = last = now if now > self.last else self.last + 1
-            used = self._used
-            if used >= len(self._digits):
-                self._digits, used = os.urandom(_RANDOM_BYTES).hex(), 0
-            self._used = used + 16
-            return last, self._digits[used : used + 16]
+            if not self._digits:
+                digits = os.urandom(_RANDOM_BYTES).hex()
+                self._digits = [digits[at : at + 16] for at in range(0, len(digits), 16)]
+            return last, self._digits.pop()
 
 
 _ids = _IdSource()

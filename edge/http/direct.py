@@ -43,15 +43,15 @@ class DirectPublisher:
         if (
             edge.draining
             or len(asked.body) > edge.settings.max_body
-            or not self._is_own_host(asked.text(b"host") or "")
+            or not self._is_own_host(asked.headers.get("host", ""))
         ):
             return False
         proxies = edge.authenticator.proxies
         if proxies.trusts(peer):
-            forwarded = asked.text(b"x-forwarded-for")
+            forwarded = asked.headers.get("x-forwarded-for")
             peer = proxies.client_address(peer, [] if forwarded is None else [forwarded])
         try:
-            credentials = asked.text(b"authorization")
+            credentials = asked.headers.get("authorization")
             principal = edge.authenticator.admit_now(None if credentials is None else bearer_token(credentials), peer)
         except Problem:
             return False
@@ -62,7 +62,7 @@ class DirectPublisher:
 
     def _publish(self, asked: PlainRequest, principal: Principal, address: str, exchange: PlainExchange) -> None:
         begun = time.perf_counter()
-        submission = Submission(asked.body, asked.text(b"content-type") or "", asked.text(b"idempotency-key"))
+        submission = Submission(asked.body, asked.headers.get("content-type", ""), asked.headers.get("idempotency-key"))
         try:
             admitted = admit(self._edge, submission, principal, address)
         except (Problem, RouterError) as fault:

@@ -50,6 +50,10 @@ def name_events(many: Sequence[Event], own_ids: Sequence[bool], principal: str |
         # Over the whole request: a batch that has grown is another one, even where its first events are the same.
         whole = _fingerprint(many)
         return [Name(dedup_id("key", principal, key, place), whole) for place in range(len(many))]
+    if len(many) == 1:
+        # What most requests bring: nothing is shared.
+        (event,), (own,) = many, own_ids
+        return [Name(dedup_id("http", principal, event.subject, event.id), _fingerprint(many) if own else None)]
     ids = dedup_ids(("http", principal), [(event.subject, event.id) for event in many])
     return [
         Name(dedup, _fingerprint([event]) if own else None)

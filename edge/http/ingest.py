@@ -291,6 +291,9 @@ def _where(place: int, count: int) -> dict[str, Any]:
 
 def permit(many: list[Accepted], principal: Principal) -> None:
     """Raises Problem where one of the events is not for this principal to publish; then none is stored."""
+    if len(many) == 1:
+        principal.require_publish(many[0].event.subject)
+        return
     permitted: set[str] = set()
     for place, (event, _) in enumerate(many):
         if event.subject not in permitted:

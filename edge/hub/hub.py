@@ -212,7 +212,8 @@ class Hub:
             received, self._received = self._received, 0
             metrics.received.add(received)
             # The first of a tick has waited longest; the others are no older than it was.
-            metrics.receive_seconds.observe_many(max(0.0, time.time() - self._oldest / 1e9), received)
+            age = time.time() - self._oldest / 1e9
+            metrics.receive_seconds.observe_many(age if age > 0 else 0.0, received)
         if not self._dirty:
             return
         # Not the loop's time, which may stand still for as long as a tick takes.
@@ -231,7 +232,7 @@ class Hub:
             if batch is None:
                 batch = shared[key] = Batch(records, epoch, unencodable=self.unencodable)
                 self._replay.checks.note_event(records[-1])
-            begun = time.time_ns()
+            begun = time.time_ns() if tracing.recorder is not None else 0
             try:
                 feed.live.deliver(batch, self.settings.mailbox_bytes)
             except Exception:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -29,6 +30,9 @@ Handler = Callable[[str, str, bytes, bytes], None]
 """Called as handler(subject, reply, payload, raw headers); must not block and must not raise."""
 
 _PING = b"PING\r\n"
+# What comes before a message: its subject, subscription, where an answer is wanted, and the bytes of its headers and of both.
+_WITH_HEADERS = re.compile(rb"HMSG ([^ \r\n]+) (\d+) (?:([^ \r\n]+) )?(\d+) (\d+)\r\n")
+_PLAIN = re.compile(rb"MSG ([^ \r\n]+) (\d+) (?:([^ \r\n]+) )?()(\d+)\r\n")
 # 1 ms: messages that follow one another faster wait for the end of the turn, when nats-py's flusher sends them in one write.
 MIN_PAUSE = 0.001
 # 64 kB: what may wait in the transport while messages are written through to it; behind more, nats-py's flusher drains it.
@@ -79,32 +83,19 @@ class _Express(Parser):
         at, end, taps = 0, len(data), self._wire.taps
         count = size = 0
         while at < end:
-            line = data.find(b"\r\n", at)
-            if line < 0:
+            found = (_WITH_HEADERS if data.startswith(b"H", at) else _PLAIN).match(data, at)
+            if found is None:
                 break
-            words = data[at:line].split()
-            try:
-                match words:
-                    case [b"HMSG", subject, sid, reply, head, whole]:
-                        pass
-                    case [b"HMSG", subject, sid, head, whole]:
-                        reply = b""
-                    case [b"MSG", subject, sid, reply, whole]:
-                        head = b"0"
-                    case [b"MSG", subject, sid, whole]:
-                        reply, head = b"", b"0"
-                    case _:
-                        break
-                tap, body, after = taps.get(int(sid)), line + 2 + int(head), line + 2 + int(whole)
-            except ValueError:
+            begin = found.end()
+            subject, sid, reply, head, whole = found.groups()
+            if (tap := taps.get(int(sid))) is None:
                 break
-            if tap is None:
-                break
+            body, after = begin + int(head or 0), begin + int(whole)
             if after + 2 > end:
                 self._count(count, size)
                 return at, True
             try:
-                tap(subject.decode(), reply.decode(), data[body:after], data[line + 2 : body])
+                tap(subject.decode(), reply.decode() if reply else "", data[body:after], data[begin:body])
             except Exception:
                 log.exception("message handler raised an error; the message is dropped")
             count += 1

@@ -20,7 +20,7 @@ from edge.transports.fast.head import MAX_HEAD, RawHeaders
 # Each part is told from the next by its first character, so that matching takes no longer than reading.
 _HEAD = re.compile(rb"POST /events HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+)\r\n")
 # A request with one of these is not plain: pages of other origins, traced ones, and bodies that come in another way.
-_OTHERS = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"traceparent", b"origin"})
+_OTHERS = frozenset({"transfer-encoding", "expect", "upgrade", "traceparent", "origin"})
 
 
 # Heads that were read last: a client sends the same one again and again. Those with a key for one request are not kept, nor long
@@ -32,13 +32,8 @@ MAX_KEPT_HEAD = 1024
 class PlainRequest(NamedTuple):
     """A request as it was sent: header names are in lower case."""
 
-    headers: Mapping[bytes, bytes]
+    headers: Mapping[str, str]
     body: bytes
-
-    def text(self, name: bytes) -> str | None:
-        """A header as text; None where it was not sent."""
-        found = self.headers.get(name)
-        return None if found is None else found.decode("ascii")
 
 
 class PlainAnswer(NamedTuple):
@@ -65,7 +60,7 @@ class PlainExchange(Protocol):
 class _PlainHead(NamedTuple):
     """The head of a plain request, and how long it says that the body is."""
 
-    headers: Mapping[bytes, bytes]
+    headers: Mapping[str, str]
     length: int
 
 
@@ -83,7 +78,7 @@ def read_request(data: bytes, most: int = MAX_HEAD) -> PlainRequest | None:
         head = _read_head(text)
         if head is None:
             return None
-        if end <= MAX_KEPT_HEAD and b"idempotency-key" not in head.headers:
+        if end <= MAX_KEPT_HEAD and "idempotency-key" not in head.headers:
             if len(_heads) >= MAX_HEADS:
                 _heads.clear()
             _heads[text] = head
@@ -96,17 +91,18 @@ def _read_head(text: bytes) -> _PlainHead | None:
     found = _HEAD.fullmatch(text)
     if found is None:
         return None
-    lines = found[1].splitlines()
-    headers: dict[bytes, bytes] = {}
+    # No other characters than those of ASCII match.
+    lines = found[1].decode("ascii").split("\r\n")[:-1]
+    headers: dict[str, str] = {}
     for line in lines:
-        name, _, value = line.partition(b":")
-        headers[name.lower()] = value.strip(b" \t")
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip(" \t")
     if len(headers) != len(lines) or not _OTHERS.isdisjoint(headers):
         return None
-    length = headers.get(b"content-length", b"")
+    length = headers.get("content-length", "")
     if not length.isdigit():
         return None
-    if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+    if headers.get("connection", "keep-alive").lower() != "keep-alive":
         return None
     return _PlainHead(headers, int(length))
 
