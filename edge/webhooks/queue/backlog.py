@@ -7,6 +7,7 @@ parked jobs take up none of the credit that deliveries have.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -40,6 +41,8 @@ class Backlog:
     def __init__(self, broker: Broker, publisher: Publisher) -> None:
         self._broker = broker
         self._publisher = publisher
+        # The question under way whether HOOKS holds anything.
+        self._asking: asyncio.Future[bool] | None = None
 
     async def put(self, publishes: Sequence[Publish], in_order: bool) -> list[Ack | BrokerError]:
         """Parks jobs with one round trip for all of them; says of each that it is stored, or why not.
@@ -91,6 +94,15 @@ class Backlog:
             tokens = subject.split(".")
             found[tokens[3], tokens[4]] = count
         return found
+
+    async def holds_any(self) -> bool:
+        """Whether HOOKS holds anything, as of now or a moment ago: partitions that ask at the same time ask once. Raises BrokerError."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._ask_for_any())
+        return await asyncio.shield(self._asking)
+
+    async def _ask_for_any(self) -> bool:
+        return bool((await self._broker.stream(HOOKS).state())["messages"])
 
 
 async def next_job(broker: Broker, subject: str, after: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -67,3 +68,13 @@ async def test_a_backlog_that_has_no_room_refuses_the_job(stage: Stage, backlog:
 
     assert [is_full(each) for each in results] == [False, False, True]
     assert (await stage.broker.stream(HOOKS).state())["messages"] == 2
+
+
+async def test_whether_there_is_any_job_is_asked_once_by_all_who_ask_together(stage: Stage, backlog: Backlog):
+    asked = stage.broker.connection._asked
+
+    assert await asyncio.gather(*(backlog.holds_any() for _ in range(8))) == [False] * 8
+    assert stage.broker.connection._asked == asked + 1
+
+    await backlog.put([job(1).parked("k1")], in_order=False)
+    assert await backlog.holds_any()
