@@ -82,7 +82,7 @@ class DirectPublisher:
     def _settle(self, admitted: Admitted, receipt: Receipt | None, exchange: PlainExchange, begun: float) -> None:
         if receipt is None:
             exchange.await_answer(self._store(sent(admitted), begun))
-        elif (answer := answer_now(self._edge, admitted.many[0].event, receipt)) is not None:
+        elif (answer := answer_now(self._edge, admitted.many[0].event.id, receipt)) is not None:
             exchange.answer(self._created({**answer, "events": [answer]}, begun))
         else:
             exchange.await_answer(self._describe(admitted, receipt, begun))

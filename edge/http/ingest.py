@@ -135,7 +135,7 @@ async def store(edge: Edge, door: EventDoor, admitted: Admitted) -> dict[str, An
     if admitted.trace:
         tracing.tell("publish", "server", admitted.came_with, admitted.trace, admitted.begun, events=len(many))
     answers = [
-        answer_now(edge, event, receipt) or await _answer(edge, event, receipt)
+        answer_now(edge, event.id, receipt) or await _answer(edge, event, receipt)
         for (event, _), receipt in zip(many, receipts, strict=True)
     ]
     return {**(answers[0] if admitted.single else {}), "events": answers}
@@ -156,12 +156,12 @@ def sent(admitted: Admitted) -> Admitted:
     return admitted._replace(names=[name._replace(was_sent=True) for name in admitted.names])
 
 
-def answer_now(edge: Edge, event: Event, receipt: Receipt) -> dict[str, Any] | None:
+def answer_now(edge: Edge, id: str, receipt: Receipt) -> dict[str, Any] | None:
     """What is said of an event that was just stored; None where something must be asked first, or is to be added."""
     if receipt.incarnation is not None:
         return None
     cursor = edge.hub.recovery.published_now(receipt.ack, receipt.check)
-    return None if cursor is None else {"id": event.id, "cursor": cursor, "duplicate": False}
+    return None if cursor is None else {"id": id, "cursor": cursor, "duplicate": False}
 
 
 async def answer_stored(edge: Edge, admitted: Admitted, receipt: Receipt) -> dict[str, Any]:

@@ -46,7 +46,14 @@ PACKAGES = ("actors/", "router/", "edge/")
 # What a walk waits for at most, in seconds.
 TIMEOUT = 60.0
 # The modules of the values that the others hand to one another, and of their forms.
-VALUES = ("router/event.py", "router/record.py", "router/cursor.py", "router/codec.py", "edge/types.py")
+VALUES = (
+    "router/event.py",
+    "router/record.py",
+    "router/cursor.py",
+    "router/codec.py",
+    "router/own_events.py",
+    "edge/types.py",
+)
 # HTTP on one side and NATS on the other.
 WIRE = ("edge/server/", "edge/transports/fast/upgrade.py", "router/nats/")
 _GENERATOR = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
@@ -115,7 +122,7 @@ class _Profile:
                 if frame in self._known:
                     return
                 self._known.add(frame)
-            walk.packs += name == "router/codec.py" and code.co_name == "encode"
+            walk.packs += name == "router/codec.py" and code.co_name == "encode_checked"
             if not walk.way or walk.way[-1] != name:
                 walk.way.append(name)
             caller = self._file(frame.f_back)

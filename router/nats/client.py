@@ -185,7 +185,9 @@ class NatsClient(Client):
     def publish_now(self, subject: str, payload: bytes, headers: Mapping[str, Any] | None, reply: str) -> bool:
         """Publishes a message where nothing has to be waited for or put right; says whether it did."""
         command = command_of(subject, reply, payload, headers)
-        if command is None or len(command) > self.max_payload or not self._write_through(command):
+        if command is None or len(command) > self.max_payload:
+            return False
+        if not (self._write_through(command) or self._queue(command)):
             return False
         self.stats["out_msgs"] += 1
         self.stats["out_bytes"] += len(payload)
@@ -202,6 +204,22 @@ class NatsClient(Client):
             return False
         self._written = now
         transport.write(command)
+        return True
+
+    def _queue(self, command: bytes) -> bool:
+        """Leaves a command to nats-py's flusher; no where that has ended or has too much to send, or there is no connection."""
+        flusher: asyncio.Task[None] | None = self._flusher_task
+        if flusher is None or flusher.done():
+            return False
+        flushing: asyncio.Queue[asyncio.Future[Any]] | None = self._flush_queue
+        if self._status != Client.CONNECTED or flushing is None or flushing.full():
+            return False
+        if self._pending_data_size + len(command) > self._max_pending_size:
+            return False
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        if flushing.empty():
+            flushing.put_nowait(asyncio.get_running_loop().create_future())
         return True
 
     async def _push(self, commands: list[bytes], size: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from router import store_guard
 from router.errors import StoreFailed
-from router.store_guard import WriteGuards
+from router.store_guard import CallbackGuard, WriteGuards
 from router.store_trouble import STREAM_MISSING, Trouble
 from tests.waiting import PATIENCE, eventually
 
@@ -81,3 +81,36 @@ async def test_each_slow_write_is_reported_once(monkeypatch: pytest.MonkeyPatch)
     await asyncio.gather(first, second)
 
     assert reports == [0, 1]
+
+
+async def test_a_write_that_no_task_waits_for_fails_once_and_not_after_it_has_ended() -> None:
+    failed: list[str] = []
+    guards = WriteGuards(lambda: None)
+    CallbackGuard(guards, "EVENTS", lambda: failed.append("first"))
+    CallbackGuard(guards, "HOOKS", lambda: failed.append("other"))
+    CallbackGuard(guards, "EVENTS", lambda: failed.append("ended")).leave()
+
+    guards.fail(only_events)
+    guards.fail(only_events)
+
+    assert failed == ["first"]
+
+
+async def test_what_fails_may_write_again_at_once() -> None:
+    guards = WriteGuards(lambda: None)
+    CallbackGuard(guards, "EVENTS", lambda: again.append(CallbackGuard(guards, "EVENTS", lambda: again.append(None))))
+    again: list[CallbackGuard | None] = []
+
+    guards.fail(only_events)
+
+    assert len(again) == 1 and again[0] is not None
+
+
+async def test_a_slow_write_that_no_task_waits_for_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_guard, "SLOW_SECONDS", 0.01)
+    reports: list[bool] = []
+    guards = WriteGuards(lambda: reports.append(True))
+
+    guard = CallbackGuard(guards, "EVENTS", lambda: None)
+    await eventually(lambda: reports)
+    guard.leave()

@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 
 from edge import metrics
+from edge.http import direct
+from edge.http.batch import EventDoor
 from edge.http.direct import DirectPublisher
 from edge.settings import EdgeSettings
+from router.broker import Broker
+from router.cursor import parse_cursor
+from router.nats.request import CallbackRequest
+from router.store_trouble import Trouble
 from tests.edge.auth.conftest import SecuredFactory, token
 from tests.edge.conftest import EdgeFactory, RunningEdge
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 
 async def post(port: int, body: bytes, *headers: str, plain: bool) -> tuple[int, dict[str, str], dict[str, Any]]:
@@ -144,3 +150,81 @@ async def test_requests_and_refusals_are_counted(edge: RunningEdge, entity: str)
     await post(edge.port, b"{}", plain=True)
 
     assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 1, 1]
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each event that was tried to be sent at once was sent."""
+    sent: list[bool] = []
+    store_now = EventDoor.store_now
+
+    def noted(self: EventDoor, *given: Any) -> bool:
+        sent.append(store_now(self, *given))
+        return sent[-1]
+
+    monkeypatch.setattr(EventDoor, "store_now", noted)
+    return sent
+
+
+async def test_an_event_that_depends_on_nothing_is_stored_without_a_task(
+    edge: RunningEdge, entity: str, tried: list[bool]
+) -> None:
+    status, _, answer = await post(edge.port, json.dumps({"subject": f"test.{entity}.said"}).encode(), plain=True)
+
+    assert (status, answer["duplicate"], tried) == (201, False, [True])
+    assert answer["cursor"] == answer["events"][0]["cursor"] and answer["id"] == answer["events"][0]["id"]
+
+
+@pytest.mark.parametrize("kind", ["workflow_start", "progress", "completion"])
+async def test_an_event_that_depends_on_others_is_stored_by_a_task(
+    edge: RunningEdge, entity: str, tried: list[bool], kind: str
+) -> None:
+    body = json.dumps({"subject": f"agent.{entity}.{kind}", "data": {"progress": 0.5}}).encode()
+
+    assert (await post(edge.port, body, plain=True))[0] == 201
+    assert tried == [False]
+
+
+async def test_an_event_whose_acknowledgement_is_lost_is_stored_once_and_answered(
+    edge: RunningEdge, store: Broker, entity: str, tried: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_now = Broker.put_now
+
+    def unheard(self: Broker, event: Any, payload: bytes, dedup: str, headers: Any, settle: Any) -> Any:
+        return put_now(self, event, payload, dedup, headers, lambda _ack: settle(None))
+
+    monkeypatch.setattr(Broker, "put_now", unheard)
+    status, _, answer = await post(edge.port, json.dumps({"subject": f"test.{entity}.said"}).encode(), plain=True)
+
+    (record,) = (await store.read(f"test.{entity}.>", 0)).records
+    assert (status, answer["duplicate"], tried) == (201, True, [True])
+    assert parse_cursor(answer["cursor"]).parts[0].sequence == record.sequence
+
+
+async def test_an_event_that_waits_is_refused_once_its_stream_is_known_to_take_none(
+    edge: RunningEdge, entity: str, tried: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health = edge.edge.store
+    trouble = Trouble("EVENTS", "storage_full", "no space left on the device")
+    monkeypatch.setattr(Broker, "put_now", lambda *_given: CallbackRequest("", 0.0, lambda _: None, lambda _: None))
+    coming = asyncio.create_task(post(edge.port, json.dumps({"subject": f"test.{entity}.said"}).encode(), plain=True))
+    await eventually(lambda: tried)
+
+    monkeypatch.setattr(health, "_troubles", {"EVENTS": trouble})
+    health._writes.fail(health.trouble)
+    status, _, answer = await coming
+
+    assert (status, answer["code"], answer["stored"]) == (503, "storage_full", 0)
+
+
+async def test_a_fault_while_an_event_is_answered_for_is_status_500(
+    edge: RunningEdge, entity: str, tried: list[bool], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_given: Any) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(direct, "answer_now", fails)
+    status, _, answer = await post(edge.port, json.dumps({"subject": f"test.{entity}.said"}).encode(), plain=True)
+
+    assert (status, answer["code"]) == (500, "internal")
+    assert "secret" in caplog.text and "secret" not in str(answer)
