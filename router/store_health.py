@@ -90,7 +90,9 @@ class StoreHealth:
 
     def trouble(self, stream: str) -> Trouble | None:
         """Why a stream takes no writes; None where it does. EVENTS takes none where one of its shards does not."""
-        if stream == topology.EVENTS and self._troubles:
+        if not self._troubles:
+            return None
+        if stream == topology.EVENTS:
             shards = self._broker.layout.current.shards
             found = next((self._troubles[each.stream] for each in shards if each.stream in self._troubles), None)
             return found or self._troubles.get("*")

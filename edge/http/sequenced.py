@@ -64,6 +64,9 @@ class Previous(NamedTuple):
     floor: float | None = None
 
 
+_NOTHING = Previous(LastEvent(0, 0))
+
+
 class _Newest(NamedTuple):
     """The last event of a subject, None where there is none, and what a publisher must expect."""
 
@@ -132,7 +135,7 @@ def rule_of(event: Event) -> SequenceRule | None:
 
 def complete_alone(event: Event) -> Event:
     """Completes an event without a rule, by itself."""
-    return _compare(event, Previous(LastEvent(0, 0)))
+    return _compare(event, _NOTHING)
 
 
 @dataclass(slots=True)

@@ -122,6 +122,9 @@ class LiveReaders:
     def __len__(self) -> int:
         return sum(map(len, self._groups), len(self._single))
 
+    def __bool__(self) -> bool:
+        return bool(self._single) or any(map(len, self._groups))
+
     def add(self, reader: Subscriber) -> None:
         """Hands batches to this reader by itself from here on."""
         self._single[reader] = None
