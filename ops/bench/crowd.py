@@ -245,9 +245,10 @@ async def _death(place: CrowdStand, share: int) -> ReportRow:
     taking = others[:2]
     half = math.ceil(share / len(taking))
     query = f"?cursor={cursor}"
-    await asyncio.gather(*(edge.open("back", place.all_doors, half, query=query) for edge in taking))
+    opened = await asyncio.gather(*(edge.open("back", place.all_doors, half, query=query) for edge in taking))
     back, spent = time.monotonic() - began, _cpu(others) - before
-    note = f"{spent / (half * len(taking)) * 1000:.3f} ms of CPU each; "
+    note = f"{spent / (half * len(taking)) * 1000:.3f} ms of CPU each, what else the others take over included; "
+    note += f"nobody waited longer than {max(each['longest'] for each in opened):.2f} s; "
     note += f"an event to them took {await place.event(taking, 'back'):.2f} s"
     return ReportRow(
         "crowd", f"{half * len(taking):,} connections of a dead edge back on two others", "s", [back], note=note
