@@ -18,15 +18,16 @@ import msgspec
 from router import layout_entry, provisioning
 from router.broker import Broker
 from router.clock import wall
+from router.cluster.ownership import before_shards
 from router.cursor import parse_time
 from router.earlier_ids import repeats_end
-from router.errors import BadInput, BrokerError, Conflict, Refused, Timeout, Unsuitable
+from router.errors import BadInput, BrokerError, Conflict, Forbidden, NoResponders, Refused, Timeout, Unsuitable
 from router.layout import MAX_SHARDS, Generation, Shard, generation
 from router.layout_entry import KEY, MAX_GENERATIONS, LayoutEntry
 from router.nats.bucket import Bucket
 from router.nats.error_codes import ErrorCode
 from router.nats.stream import Stream, stream_names
-from router.topology import EVENTS, LAYOUT, event_stream, streams
+from router.topology import EVENTS, LAYOUT, LEASES, event_stream, streams
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class Reshard:
         assert wanted.next is not None
         current, following = before.layout.current, generation(wanted.next.number, wanted.next.shards)
         if before.next is None:
+            await self._refuse_former_versions()
             await self._make(following)
             await self._write(wanted)
         else:
@@ -124,6 +126,18 @@ class Reshard:
             return layout_entry.parse(found.value)
         except ValueError as fault:
             raise Unsuitable(str(fault)) from None
+
+    async def _refuse_former_versions(self) -> None:
+        """Raises BadReshard while an edge runs whose readers would wait for ever for the events of other streams."""
+        try:
+            found = await before_shards(Bucket(self._connection, LEASES))
+        except (Forbidden, NoResponders, Refused):
+            self._tell("whether edges of former versions run cannot be read; those would find no new events")
+            return
+        if found:
+            raise BadReshard(
+                f"edges of a former version run, whose readers would get no new events: {', '.join(found)}; update or stop them first"
+            )
 
     async def _write(self, entry: LayoutEntry) -> None:
         try:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from router.cluster.ownership import member_key
+from router.cluster.ownership import ALIVE, member_key
 from router.cluster.role import RoleSettings
 from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
@@ -53,7 +53,7 @@ class Membership:
             sent = loop.time()
             try:
                 async with asyncio.timeout(self._left(sent)):
-                    await self._bucket.put(self._key, b"1", self._settings.ttl)
+                    await self._bucket.put(self._key, ALIVE, self._settings.ttl)
                 is_new, self._refreshed = self._refreshed is None, sent
                 if is_new:
                     self._gained()

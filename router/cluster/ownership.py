@@ -18,6 +18,9 @@ from router.topology import LEASES
 
 MEMBER, OWNER = "hook.member", "hook.owner"
 KEYS = "hook.*.*"
+# What the key of a living process holds. `1` is that of a version that reads and writes EVENTS alone: after a reshard it would find
+# no events, and say nothing.
+ALIVE = b"2"
 # A holder that is nobody: the partition is free, and its last owner did not let it go in good order.
 ABANDONED = "-"
 # A lease is refreshed three times in its ttl; a member that was silent while five refreshes of our own were heard is gone.
@@ -148,6 +151,12 @@ def _holder_of(entry: Entry) -> str:
     # A value that cannot be decoded names nobody: the next process that claims the partition overwrites it.
     owned = _owned(entry.key, entry.value)
     return owned.holder if owned is not None else ""
+
+
+async def before_shards(bucket: Bucket) -> list[str]:
+    """Reads which living edge processes are of a version that knows nothing of shards. Raises BrokerError."""
+    entries = [await bucket.read(key) for key in sorted(await bucket.names(f"{MEMBER}.*"))]
+    return [entry.key.removeprefix(f"{MEMBER}.") for entry in entries if entry.value == b"1"]
 
 
 async def unowned(bucket: Bucket, count: int) -> tuple[list[int], int]:

@@ -11,6 +11,7 @@ import pytest
 
 from router import layout_entry, provisioning
 from router.broker import Broker
+from router.cluster.ownership import ALIVE, member_key
 from router.errors import BrokerError, Timeout, Unsuitable
 from router.event import Event
 from router.layout import generation
@@ -19,7 +20,7 @@ from router.nats.bucket import Bucket
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.stream import Ack, Stream, stream_names
 from router.reshard import BadReshard, Reshard, drop_old, plan, settled_end
-from router.topology import LAYOUT, MIB, TopologySettings, event_stream, is_of_events
+from router.topology import LAYOUT, LEASES, MIB, TopologySettings, event_stream, is_of_events
 from tests.router.resharding import SHORT, all_stored, broker_of, ids, reshard
 from tests.waiting import eventually
 
@@ -104,6 +105,21 @@ async def test_where_there_is_no_room_nothing_is_changed(own_nats: str) -> None:
 
         assert set(filter(is_of_events, await stream_names(broker.connection))) == {"EVENTS"}
         assert (await broker.publish(said("a", 1))).stream == "EVENTS"
+
+
+async def test_while_an_edge_of_a_former_version_runs_nothing_is_changed(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        leases = Bucket(broker.connection, LEASES)
+        await leases.put(member_key("new"), ALIVE)
+        await leases.put(member_key("old"), b"1")
+
+        with pytest.raises(BadReshard, match=r"former version .*: old; update or stop"):
+            await reshard(broker, 2)
+        assert set(filter(is_of_events, await stream_names(broker.connection))) == {"EVENTS"}
+
+        await leases.delete(member_key("old"))
+        await reshard(broker, 2)
+        assert len(broker.layout.current.shards) == 2
 
 
 async def test_a_process_that_starts_leaves_sealed_streams_alone_and_makes_no_former_one_again(own_nats: str) -> None:
