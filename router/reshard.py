@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 # Between two readings of where a sealed stream with replicas ends: longer than the second between two heartbeats of nats-server.
 SETTLED_SECONDS = 1.5
 SEAL_SECONDS = 30.0
+# Within these a living edge refreshes its key, three times in 4 s (`router.cluster.role`).
+REFRESH_SECONDS = 3.0
 # A stream that holds so much of its limit, and not its first message, drops its oldest for want of room.
 FULL_SHARE = 0.9
 
@@ -130,7 +132,7 @@ class Reshard:
     async def _refuse_former_versions(self) -> None:
         """Raises BadReshard while an edge runs whose readers would wait for ever for the events of other streams."""
         try:
-            found = await before_shards(Bucket(self._connection, LEASES))
+            found = await before_shards(Bucket(self._connection, LEASES), REFRESH_SECONDS)
         except (Forbidden, NoResponders, Refused):
             self._tell("whether edges of former versions run cannot be read; those would find no new events")
             return

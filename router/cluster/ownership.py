@@ -153,10 +153,21 @@ def _holder_of(entry: Entry) -> str:
     return owned.holder if owned is not None else ""
 
 
-async def before_shards(bucket: Bucket) -> list[str]:
-    """Reads which living edge processes are of a version that knows nothing of shards. Raises BrokerError."""
+async def before_shards(bucket: Bucket, seconds: float) -> list[str]:
+    """Reads which living edge processes are of a version that knows nothing of shards. Raises BrokerError.
+
+    Who lives refreshes its key within so many seconds. A server that was restarted may bring back keys that had expired.
+    """
+    before = await _before_shards(bucket)
+    if before:
+        await asyncio.sleep(seconds)
+    after = await _before_shards(bucket) if before else {}
+    return [name for name, revision in after.items() if before.get(name) != revision]
+
+
+async def _before_shards(bucket: Bucket) -> dict[str, int]:
     entries = [await bucket.read(key) for key in sorted(await bucket.names(f"{MEMBER}.*"))]
-    return [entry.key.removeprefix(f"{MEMBER}.") for entry in entries if entry.value == b"1"]
+    return {entry.key.removeprefix(f"{MEMBER}."): entry.revision for entry in entries if entry.value == b"1"}
 
 
 async def unowned(bucket: Bucket, count: int) -> tuple[list[int], int]:

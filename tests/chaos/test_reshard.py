@@ -45,7 +45,10 @@ SEED = int(os.environ.get("CALLBOARD_TEST_CHAOS_SEED", "0")) or (random.SystemRa
 # A kill and what follows from it ends within this window; a reshard may follow another once it is over, and 5 s more.
 WINDOW = 20.0 if LONG else 10.0
 ROUNDS = (4, 2, 3, 1, 5, 2, 4) if LONG else (4, 2)
-TOPOLOGY = TopologySettings(dedup_window=WINDOW)
+# Each generation keeps its room.
+MAX_BYTES = 256 * 1024 * 1024
+TOPOLOGY = TopologySettings(dedup_window=WINDOW, events_max_bytes=MAX_BYTES)
+VARIABLES = {"DEDUP_WINDOW": f"{WINDOW:g}", "EVENTS_MAX_BYTES": str(MAX_BYTES)}
 
 PATTERNS = (">", "job.n0.>", "job.h0.>")
 OVER_NATS, OVER_HTTP = ("n0", "n1", "n2", "n3"), ("h0", "h1", "h2", "h3")
@@ -93,7 +96,7 @@ class House:
         self.rng = random.Random(SEED)
         self.server, self.hooks = server, hooks
         variables = {
-            "DEDUP_WINDOW": f"{WINDOW:g}",
+            **VARIABLES,
             "WEBHOOK_ALLOW_LOOPBACK": "true",
             "WEBHOOK_RETRY_SCHEDULE": "0.5,1,2",
             "WEBHOOK_BREAKER_MAX_PAUSE": "3",
@@ -158,8 +161,8 @@ class House:
         """Runs the command; kills it behind so many lines, but not one that finishes what was begun."""
         process = await asyncio.create_subprocess_exec(
             *own_argv("streams", "reshard", str(shards)), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL, cwd=ROOT,
-            env=environment({"CALLBOARD_NATS_URL": self.server.url, "CALLBOARD_DEDUP_WINDOW": f"{WINDOW:g}"}),
+            stderr=asyncio.subprocess.PIPE, cwd=ROOT,
+            env=environment({f"CALLBOARD_{name}": text for name, text in {"NATS_URL": self.server.url, **VARIABLES}.items()}),
         )  # fmt: skip
         assert process.stdout is not None
         lines: list[str] = []
@@ -169,6 +172,9 @@ class House:
                 self.faults["reshard"] += 1
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
+        assert process.stderr is not None
+        told = (await process.stderr.read()).decode()
+        assert "cannot be made" not in told and "former version" not in told, told
         return await process.wait() == 0
 
 

@@ -107,17 +107,28 @@ async def test_where_there_is_no_room_nothing_is_changed(own_nats: str) -> None:
         assert (await broker.publish(said("a", 1))).stream == "EVENTS"
 
 
-async def test_while_an_edge_of_a_former_version_runs_nothing_is_changed(own_nats: str) -> None:
+async def test_while_an_edge_of_a_former_version_runs_nothing_is_changed(
+    own_nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.reshard.REFRESH_SECONDS", 0.5)
     async with broker_of(own_nats) as broker:
         leases = Bucket(broker.connection, LEASES)
         await leases.put(member_key("new"), ALIVE)
-        await leases.put(member_key("old"), b"1")
+        # Of one that was killed.
+        await leases.put(member_key("gone"), b"1")
 
+        async def live() -> None:
+            while True:
+                await leases.put(member_key("old"), b"1")
+                await asyncio.sleep(0.1)
+
+        living = asyncio.ensure_future(live())
+        await eventually(lambda: leases.get(member_key("old")))
         with pytest.raises(BadReshard, match=r"former version .*: old; update or stop"):
             await reshard(broker, 2)
+        living.cancel()
         assert set(filter(is_of_events, await stream_names(broker.connection))) == {"EVENTS"}
 
-        await leases.delete(member_key("old"))
         await reshard(broker, 2)
         assert len(broker.layout.current.shards) == 2
 
