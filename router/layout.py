@@ -53,8 +53,8 @@ class Generation:
 
     @cached_property
     def epoch(self) -> str:
-        """Which lives of the streams these are: the epochs of the shards, joined by `~`."""
-        return "~".join(shard.epoch for shard in self.shards)
+        """Which lives of the streams these are: the epochs of the shards, joined by commas."""
+        return ",".join(shard.epoch for shard in self.shards)
 
     @cached_property
     def only(self) -> Shard | None:

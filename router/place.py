@@ -80,7 +80,7 @@ def cursor_of(position: Position, epoch: str, own: tuple[int, int] | None = None
     `own` is the index of the shard that holds the newest event up to there, and its check, if they are known.
     """
     generation, sequences = position.generation, position.sequences
-    epochs = epoch.split("~")
+    epochs = epoch.split(",")
     if len(epochs) != len(sequences):
         epochs = [shard_epoch(generation, index) if generation else FOREIGN for index in range(len(sequences))]
     parts = tuple(

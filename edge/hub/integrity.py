@@ -303,7 +303,7 @@ class Integrity:
         if not self._steady.is_set():
             return
         if (record := self._recent.newest()) is not None and self.position.covers(record):
-            self._replay.checks.note(record.sequence, record.check, record.shard)
+            self._replay.checks.note_event(record)
         # What becomes known while the store is asked may be beyond its answer.
         newest = self._replay.checks.newest()
         try:

@@ -25,7 +25,7 @@ from edge.webhooks.endpoint.store import EndpointStore
 from edge.webhooks.fanout.fanout import Fanout
 from edge.webhooks.fanout.marks import waiting_events
 from edge.webhooks.fanout.settings import FanoutSettings
-from edge.webhooks.fanout.source import Subscribe
+from edge.webhooks.fanout.shard_events import Subscribe
 from edge.webhooks.history.attempt_log import AttemptLog, AttemptLogSettings
 from edge.webhooks.history.delivery_stats import DeliveryStats
 from edge.webhooks.queue.job import PARTITIONS, partition_of

@@ -18,5 +18,5 @@ def test_of_several_generations_it_begins_with_the_oldest_and_ends_with_the_newe
     layout = Layout((generation(0, ends=(9,)), generation(1, 2).with_epochs(["a", "b"])))
     state = EventsState(layout, (of_one(2), Position(1, (0, 0))), (of_one(9), Position(1, (4, 5))))
 
-    assert (state.epoch, state.begin, state.last) == ("a~b", of_one(2), Position(1, (4, 5)))
+    assert (state.epoch, state.begin, state.last) == ("a,b", of_one(2), Position(1, (4, 5)))
     assert (state.begin_of(1), state.last_of(0)) == (Position(1, (0, 0)), of_one(9))

@@ -92,7 +92,7 @@ def test_the_epoch_of_a_generation_names_those_of_all_its_shards() -> None:
     found = generation(1, 2).with_epochs(["0badcafe", "5f3a9c1e"])
     layout = Layout((generation(0).with_epochs(["77e01a3c"]), found))
 
-    assert found.epoch == "0badcafe~5f3a9c1e"
+    assert found.epoch == "0badcafe,5f3a9c1e"
     assert layout.by_epoch["5f3a9c1e"] is found.shards[1]
     assert layout.by_stream["EVENTS_1_1"] is found.shards[1]
     assert layout.generation(0) is layout.generations[0]

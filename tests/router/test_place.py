@@ -14,6 +14,8 @@ from router.position import Position, of_one
 OLD = generation(0, ends=(9,)).with_epochs(["00000009"])
 NEW = generation(1, 3).with_epochs(["1.0.00a", "1.1.00b", "1.2.00c"])
 STATE = EventsState(Layout((OLD, NEW)), (of_one(4), Position(1, (0, 2, 0))), (of_one(9), Position(1, (5, 7, 0))))
+# Digits of epochs that a text of all of them could be split at by mistake.
+ODD = generation(1, 3).with_epochs(["1.0.~~~", "1.1.---", "1.2.-~0"])
 PARTS = st.tuples(st.integers(0, 5), st.integers(2, 7), st.just(0))
 
 
@@ -23,6 +25,13 @@ def test_a_cursor_of_all_shards_leads_to_its_position(sequences: tuple[int, int,
     cursor = parse_cursor(str(cursor_of(position, NEW.epoch)))
 
     assert place_of(cursor, STATE) == (position, None)
+
+
+def test_any_digits_may_be_in_the_epochs_of_a_position() -> None:
+    cursor = cursor_of(Position(1, (1, 2, 3)), ODD.epoch)
+
+    assert [part.epoch for part in cursor.parts] == [shard.epoch for shard in ODD.shards]
+    assert parse_cursor(str(cursor)) == cursor
 
 
 def test_a_cursor_of_the_former_stream_is_a_place_in_it() -> None:
@@ -65,4 +74,4 @@ def test_one_epoch_that_fits_among_many_that_do_not_is_not_believed() -> None:
 def test_the_cursor_of_a_position_in_a_life_that_it_is_not_of_is_foreign() -> None:
     assert str(cursor_of(of_one(7), "0badcafe")) == "1-0badcafe-000000000007"
     assert str(cursor_of(Position(1, (1, 2)), "0badcafe")) == "2-1.-1---0---1"
-    assert str(cursor_of(Position(1, (1, 2)), "1.0.00a~1.1.00b", (1, 5))) == "2-1.-100a000b1.0-----4"
+    assert str(cursor_of(Position(1, (1, 2)), "1.0.~0a,1.1.00~", (1, 5))) == "2-1.-1~0a000~1.0-----4"

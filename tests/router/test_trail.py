@@ -46,7 +46,7 @@ def test_what_is_left_of_the_former_stream_has_its_cursors() -> None:
 
     Trail(of_one(7), Layout((old, NEW))).add(record)
 
-    assert record.cursor("1.0.00a~1.1.00b") == f"1-0badcafe-000000000008-{check_of(b'x'):08x}"
+    assert record.cursor("1.0.00a,1.1.00b") == f"1-0badcafe-000000000008-{check_of(b'x'):08x}"
 
 
 @given(

@@ -33,8 +33,8 @@ from edge.webhooks.fanout.cleanup import Cleanup
 from edge.webhooks.fanout.enqueue import JobWriter
 from edge.webhooks.fanout.members import Member, Members
 from edge.webhooks.fanout.settings import FanoutSettings
+from edge.webhooks.fanout.shard_events import ShardEvents, Subscribe
 from edge.webhooks.fanout.shard_fanout import FanoutParts, ShardFanout
-from edge.webhooks.fanout.source import Subscribe
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
 from router.cluster.role import LeadershipLost, Role
@@ -99,7 +99,7 @@ class Fanout:
             undecodable=undecodable,
             partitions=partitions,
             keep=keep,
-            subscribe=subscribe,
+            events=ShardEvents(broker, subscribe),
             settings=settings,
             finished=self._finished,
             moved=self._moved,

@@ -36,6 +36,7 @@ class Retention:
     ) -> None:
         """Events wait at most `keep` seconds for an endpoint, where its session does not say how long."""
         self._broker = broker
+        self._shard = shard
         self._events = broker.shard(shard)
         self._progress = progress
         self._members = members
@@ -88,7 +89,7 @@ class Retention:
         before_first = max((await self._events.state()).first - 1, 0)
         if before_first <= member.after:
             return False
-        await publish_gap(self._broker, member.session, member.after + 1, before_first)
+        await publish_gap(self._broker, member.session, self._shard, member.after + 1, before_first)
         self._stats(member.session.id).gaps += 1
         member.after = max(member.after, before_first)
         self._members.dirty.add(member.session.id)

@@ -22,7 +22,8 @@ from edge.webhooks.fanout.members import MemberJob, Members
 from edge.webhooks.fanout.progress import FanoutProgress
 from edge.webhooks.fanout.retention import Retention
 from edge.webhooks.fanout.settings import FanoutSettings
-from edge.webhooks.fanout.source import EventSource, Subscribe
+from edge.webhooks.fanout.shard_events import ShardEvents
+from edge.webhooks.fanout.source import EventSource
 from router.broker import Broker
 from router.cluster.role import LeadershipLost
 from router.cursor import Cursor
@@ -53,7 +54,7 @@ class FanoutParts:
     undecodable: Callable[[Record], None]
     partitions: int
     keep: float
-    subscribe: Subscribe | None
+    events: ShardEvents
     settings: FanoutSettings
     # Called with a shard and a session that has all events of it, where the shard takes no more.
     finished: Callable[[ShardFanout, Session], None]
@@ -77,7 +78,7 @@ class ShardFanout:
         self.progress = progress = FanoutProgress()
         self.members = members = Members(progress, parts.partitions, self._wake)
         self.source = EventSource(
-            parts.broker, shard, progress, self._wake, parts.subscribe, buffer=settings.buffer, batch=settings.pipeline
+            parts.broker, shard, progress, self._wake, parts.events, buffer=settings.buffer, batch=settings.pipeline
         )
         self.checkpoint = Checkpoint(parts.broker, shard, parts.bucket, parts.replay, parts.registry, progress, members)
         self._matcher = Matcher(members, parts.filtering, parts.admission, parts.stats, parts.undecodable)
@@ -233,16 +234,19 @@ class ShardFanout:
                 extra={"events": missing},
             )
             assert self._tasks is not None
-            self._tasks.create_task(self._publish_gaps(matched + 1, matched + missing), name="fan-out gap")
+            last = matched + missing
+            # Now: a session may leave the joined at the next event, which lies behind the gap.
+            late = [(each.session, max(matched, each.after) + 1) for each in self.members.joined if each.after < last]
+            self._tasks.create_task(self._publish_gaps(late, last), name="fan-out gap")
 
-    async def _publish_gaps(self, first: int, last: int) -> None:
-        """Publishes a gap for every session that the fan-out itself was too late for."""
-        for member in [member for member in self.members.joined if member.after < last]:
-            self._parts.stats(member.session.id).gaps += 1
+    async def _publish_gaps(self, late: list[tuple[Session, int]], last: int) -> None:
+        """Publishes a gap for every session that the fan-out itself was too late for, from its first event that is lost."""
+        for session, first in late:
+            self._parts.stats(session.id).gaps += 1
             try:
-                await publish_gap(self._parts.broker, member.session, max(first, member.after + 1), last)
+                await publish_gap(self._parts.broker, session, self.shard, first, last)
             except BrokerError as fault:
-                log.warning("a gap was not published", extra={"session": member.session.id, "fault": str(fault)})
+                log.warning("a gap was not published", extra={"session": session.id, "fault": str(fault)})
 
     async def _match(self, records: list[Record]) -> None:
         """Makes the jobs of some events and waits until all are stored, or their sessions have left."""

@@ -5,24 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from edge.webhooks.fanout.progress import FanoutProgress
+from edge.webhooks.fanout.shard_events import EventSubscription, ShardEvents
 from router.broker import Broker
 from router.errors import BrokerError
 from router.layout import Shard
-from router.live_copy import listen
 from router.record import Record
 
 log = logging.getLogger(__name__)
-
-
-class EventSubscription(Protocol):
-    """Receives events until it is stopped."""
-
-    async def stop(self) -> None:
-        """Ends it."""
 
 
 class _Nothing:
@@ -30,10 +21,6 @@ class _Nothing:
 
     async def stop(self) -> None:
         """Ends it."""
-
-
-# (receive, suspect) -> subscription: gives every event, and says where some may have been missed. Raises BrokerError.
-Subscribe = Callable[[Callable[[Record], None], Callable[[], None]], Awaitable[EventSubscription]]
 
 
 class EventSource:
@@ -45,7 +32,7 @@ class EventSource:
         shard: Shard,
         progress: FanoutProgress,
         wake: asyncio.Event,
-        subscribe: Subscribe | None = None,
+        events: ShardEvents,
         *,
         buffer: int,
         batch: int,
@@ -59,7 +46,7 @@ class EventSource:
         self.is_sealed = False
         self._progress = progress
         self._wake = wake
-        self._subscribe = subscribe or self._subscribe_alone
+        self._events = events
         self._subscription: EventSubscription | None = None
         self._batch = batch
         self._received: deque[Record] = deque(maxlen=buffer)
@@ -85,7 +72,7 @@ class EventSource:
                 self._subscription = _Nothing()
                 self.behind = True
                 return
-            self._subscription = await self._subscribe(self._receive, self._suspect)
+            self._subscription = await self._events.subscribe(self._shard, self._receive, self._suspect)
         except BrokerError as fault:
             log.warning("the fan-out cannot subscribe to events; it tries again", extra={"fault": str(fault)})
             await asyncio.sleep(0.5)
@@ -98,11 +85,6 @@ class EventSource:
             await self._subscription.stop()
             self._subscription = None
             self._received.clear()
-
-    async def _subscribe_alone(
-        self, receive: Callable[[Record], None], _suspect: Callable[[], None]
-    ) -> EventSubscription:
-        return await listen(self._broker.connection, ">", receive, self._broker.layout)
 
     def _receive(self, record: Record) -> None:
         if record.shard.stream != self._shard.stream:
