@@ -117,7 +117,7 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
     cut = taken < len(scan.records)
     upto = scan.records[taken - 1].position if cut else scan.upto
     if not asked.by_cursor and (new := _new(shown, had)):
-        await answers.note(reading.session_id, epoch, had, new[-1].position)
+        await answers.note(hub, reading.session_id, epoch, had, new[-1].position)
     following = (
         shown[-1].cursor(epoch) if shown and shown[-1].position == upto else await hub.recovery.find_cursor(upto)
     )

@@ -61,7 +61,10 @@ class _Answer(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _Answers(msgspec.Struct, array_like=True):
-    """The last answers to a session's polls, oldest first, in one life of the stream; `written` in seconds."""
+    """The last answers to a session's polls, oldest first, in one life of the streams; `written` in seconds.
+
+    `epoch` is that of the generation that took new events then.
+    """
 
     epoch: str
     written: float
@@ -75,10 +78,9 @@ class PollHistory:
         self._bucket = bucket
         self._known: OrderedDict[str, _Answers] = OrderedDict()
 
-    async def note(self, session_id: str, epoch: str, after: Position, upto: Position) -> None:
+    async def note(self, hub: Hub, session_id: str, epoch: str, after: Position, upto: Position) -> None:
         """Notes that an answer had the events behind one position up to another. A store that is away is passed over."""
-        kept = self._known.get(session_id)
-        answers = kept.answers if kept is not None and kept.epoch == epoch else []
+        answers = _valid(hub, self._known.get(session_id))
         found = _Answers(epoch, time.time(), [*answers, _answer(after, upto)][-KEPT:])
         self._know(session_id, found)
         try:
@@ -95,7 +97,7 @@ class PollHistory:
         wanted = (start.since - _EPOCH) // timedelta(microseconds=1)
         found = [
             record
-            for answer in await self._answers(session_id, hub.epoch)
+            for answer in await self._answers(hub, session_id)
             for record in await self._records(hub, reader, answer)
             if record.event is not None and abs(record.event.time // 1000 - wanted) <= start.exactness
         ]
@@ -109,7 +111,7 @@ class PollHistory:
             reduce(Position.met, [lacking(record.shard, record.sequence - 1) for record in found]).met(had), had
         )
 
-    async def _answers(self, session_id: str, epoch: str) -> list[_Answer]:
+    async def _answers(self, hub: Hub, session_id: str) -> list[_Answer]:
         kept = self._known.get(session_id)
         entry = await self._bucket.get(f"{KEYS}.{session_id}")
         if entry is not None and entry.value is not None:
@@ -117,7 +119,7 @@ class PollHistory:
             if kept is None or stored.written > kept.written:
                 kept = stored
                 self._know(session_id, stored)
-        return kept.answers if kept is not None and kept.epoch == epoch else []
+        return _valid(hub, kept)
 
     def _know(self, session_id: str, found: _Answers) -> None:
         self._known[session_id] = found
@@ -141,6 +143,13 @@ class PollHistory:
                 break
             after = stretch.upto
         return records
+
+
+def _valid(hub: Hub, kept: _Answers | None) -> list[_Answer]:
+    """The answers that are of streams which are still there, also where a reshard has sealed these."""
+    if kept is None or all(kept.epoch != generation.epoch for generation in hub.integrity.layout.generations):
+        return []
+    return kept.answers
 
 
 def _answer(after: Position, upto: Position) -> _Answer:

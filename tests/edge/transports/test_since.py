@@ -16,6 +16,7 @@ from router.codec import rfc3339
 from router.cursor import marked, parse_start, parse_time
 from router.event import Event
 from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.router.resharding import SHORT, broker_of, reshard
 
 NOW = 1_763_699_499_812_350_123
 
@@ -218,6 +219,25 @@ async def test_a_time_of_one_s_own_finds_what_was_said_since_by_a_clock_that_is_
     page = await edge.poll(session, f"?since={(now + timedelta(seconds=20)).isoformat().replace('+00:00', 'Z')}")
 
     assert [event["id"] for event in page["events"]] == ids[1:]
+
+
+@pytest.mark.parametrize("printed", ["microseconds", "milliseconds"])
+async def test_a_time_from_before_a_reshard_still_says_what_its_client_had(
+    edge_factory: EdgeFactory, own_nats: str, printed: str
+) -> None:
+    async with edge_factory(nats=own_nats, topology=SHORT) as edge, broker_of(own_nats) as broker:
+        session = await edge.session(delivery_method="polling", subjects=["job.a.>"])
+        first = await _say(broker, "a", [NOW - 10_000_000, NOW, NOW])
+        since = PRINTED[printed]((await edge.poll(session))["events"][-1]["timestamp"])
+        await reshard(broker, 2)
+        second = await _say(broker, "a", [NOW, NOW])
+
+        page = await edge.poll(session, f"?since={since}")
+        again = await edge.poll(session, f"?since={since}")
+
+    assert [event["id"] for event in page["events"] if event["id"] not in first] == second
+    assert first[0] not in [event["id"] for event in page["events"]]
+    assert [event["id"] for event in again["events"]][-2:] == second
 
 
 async def test_a_cloud_event_s_time_is_a_place_too(edge: RunningEdge, store: Broker, entity: str) -> None:
