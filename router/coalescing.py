@@ -12,6 +12,7 @@ import random
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 _PHASE_MS = random.randrange(3_600_000)
 # Shorter intervals have timers of their own.
@@ -21,6 +22,9 @@ _MIN_MS = 20
 _due: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, list[Callable[[], None]]]] = (
     weakref.WeakKeyDictionary()
 )
+# By loop and interval: what is called at each multiple. All of one interval take one timer and one entry in `_due`.
+_Calls = dict[object, Callable[[], None]]
+_repeated: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, _Calls]] = weakref.WeakKeyDictionary()
 
 
 def until_multiple(interval: float) -> float:
@@ -50,19 +54,30 @@ def call_repeatedly(interval: float, call: Callable[[], None]) -> Callable[[], N
     """Calls `call()`, which must not raise, at each multiple of an interval from now on; returns what ends that."""
     loop = asyncio.get_running_loop()
     whole = max(round(interval * 1000), _MIN_MS)
-    ended = False
-
-    def again() -> None:
-        if not ended:
-            _call(loop, whole, again)
-            call()
+    intervals = _repeated.setdefault(loop, {})
+    calls = intervals.get(whole)
+    if calls is None:
+        calls = intervals[whole] = {}
+        _call(loop, whole, partial(_repeat, loop, whole, intervals))
+    key = object()
+    calls[key] = call
 
     def end() -> None:
-        nonlocal ended
-        ended = True
+        calls.pop(key, None)
 
-    _call(loop, whole, again)
     return end
+
+
+def _repeat(loop: asyncio.AbstractEventLoop, whole: int, intervals: dict[int, _Calls]) -> None:
+    calls = intervals[whole]
+    if not calls:
+        del intervals[whole]
+        return
+    _call(loop, whole, partial(_repeat, loop, whole, intervals))
+    for key in tuple(calls):
+        # One of them may end another.
+        if (call := calls.get(key)) is not None:
+            call()
 
 
 def _call(loop: asyncio.AbstractEventLoop, whole: int, call: Callable[[], None]) -> None:

@@ -43,7 +43,7 @@ surveyed = Gauge("router_streams_surveyed_timestamp_seconds", "When the streams 
 
 
 async def survey(connection: Connection, settings: TopologySettings, layout: Callable[[], Layout]) -> None:
-    """Asks all streams how they stand, those of former generations too, every ten seconds, until cancelled."""
+    """Asks all streams how they stand, those of former generations too, at intervals, until cancelled."""
     shown: list[str] = []
     while True:
         if connection.connected:

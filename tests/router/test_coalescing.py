@@ -65,3 +65,24 @@ async def test_calls_are_repeated_until_they_are_ended() -> None:
     count = len(calls)
     await coalesced_sleep(0.1)
     assert len(calls) == count
+
+
+async def test_calls_of_one_interval_share_a_timer_and_one_of_them_may_end_another() -> None:
+    loop = asyncio.get_running_loop()
+    calls: list[str] = []
+
+    def first() -> None:
+        calls.append("first")
+        end_second()
+
+    end_first = call_repeatedly(0.05, first)
+    end_second = call_repeatedly(0.05, lambda: calls.append("second"))
+    assert sum(map(len, coalescing._due[loop].values())) == 1
+
+    await eventually(lambda: len(calls) >= 2)
+    assert set(calls) == {"first"}
+    end_first()
+    await eventually(lambda: not coalescing._repeated[loop])
+    end = call_repeatedly(0.05, lambda: calls.append("again"))
+    await eventually(lambda: "again" in calls)
+    end()
