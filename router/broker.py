@@ -39,6 +39,8 @@ __all__ = ["PAGE_EVENTS", "Broker", "Page", "StreamState"]
 MAX_CUTS = 5
 # So long an answer is waited for before a message is sent again.
 TRY_SECONDS = 3.0
+# How long streams are asked for that do not answer when a process starts: a cluster may be electing their leaders.
+SETTLE_SECONDS = 15.0
 
 
 class Broker:
@@ -96,8 +98,8 @@ class Broker:
 
     async def _apply(self) -> None:
         # From its leader: after a reshard the stream of the first generation must not be made again.
-        await self.layouts.read_leader()
-        await provisioning.apply(self.connection, self.topology, self.layout)
+        await self.layouts.read_leader(SETTLE_SECONDS)
+        await provisioning.apply(self.connection, self.topology, self.layout, SETTLE_SECONDS)
 
     async def _reapply(self) -> None:
         if self.topology.apply_streams:

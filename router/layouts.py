@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 # Between two reads while a reshard is between sealing and the new layout, in seconds.
 PAUSE_SECONDS = 0.05
 READ_SECONDS = 2.0
+# Between two questions to a leader that does not answer.
+RETRY_SECONDS = 0.1
 
 
 class Layouts:
@@ -63,14 +65,25 @@ class Layouts:
             if found.value is not None:
                 self._take(found.value, found.revision)
 
-    async def read_leader(self) -> LayoutEntry:
-        """Reads the entry from the bucket's leader. Raises BrokerError where it is not known whether there is one."""
-        try:
-            found = await self._bucket.latest(KEY)
-        except Refused as refusal:
-            if refusal.err_code != ErrorCode.STREAM_NOT_FOUND:
+    async def read_leader(self, patience: float = 0.0) -> LayoutEntry:
+        """Reads the entry from the bucket's leader, again for `patience` seconds where that does not answer.
+
+        Raises BrokerError where it is not known whether there is an entry.
+        """
+        deadline = asyncio.get_running_loop().time() + patience
+        while True:
+            try:
+                found = await self._bucket.latest(KEY)
+                break
+            except Forbidden:
                 raise
-            return self.entry
+            except (Refused, Timeout) as fault:
+                if isinstance(fault, Refused) and fault.err_code == ErrorCode.STREAM_NOT_FOUND:
+                    return self.entry
+                # A server that has just started may still be recovering its streams, or a cluster electing a leader.
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
         if found is not None and found.value is not None:
             self._take(found.value, found.revision)
         return self.entry

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from router import layout_entry, provisioning
-from router.broker import Broker
+from router.broker import SETTLE_SECONDS, Broker
 from router.clock import wall
 from router.cluster.ownership import before_shards
 from router.cursor import parse_time
@@ -118,6 +118,8 @@ class Reshard:
 
     async def _read(self) -> LayoutEntry:
         declared = next(each for each in streams(self._topology) if each.name == self._bucket.stream)
+        # A bucket that is there may still be electing its leader.
+        await self._broker.layouts.read_leader(SETTLE_SECONDS)
         await provisioning.create(self._connection, declared)
         found = await self._bucket.latest(KEY)
         if found is None or found.value is None:

@@ -223,7 +223,11 @@ class StoreProbe:
         name = stream.name
         if topology.is_of_events(name):
             # It may be a former one that was deleted, of which this process was not told.
-            await self._broker.layouts.read_leader()
+            try:
+                await self._broker.layouts.read_leader()
+            except BrokerError as fault:
+                text = f"the stream does not exist, and whether events go to others is not known: {fault}"
+                return Finding(Trouble(name, STREAM_MISSING, text), False)
             if name not in {shard.stream for shard in self._broker.layout.current.shards}:
                 return None
         if not self._broker.topology.apply_streams and stream.config["storage"] != "memory":

@@ -32,10 +32,6 @@ def _section(title: str, paragraph: str) -> list[str]:
     return list(dict.fromkeys(_FILE.findall(found)))
 
 
-def _is_live_copy(frame: FrameType) -> bool:
-    return frame.f_code.co_name == "receive" and frame.f_code.co_filename.endswith("router/live.py")
-
-
 class Walk:
     """The files of this project in which functions were called, in the order of their first call."""
 
@@ -56,7 +52,7 @@ class Walk:
             self._into = self.inward
         elif (
             name == "receive"
-            and frame.f_code.co_filename.endswith("router/live.py")
+            and frame.f_code.co_filename.endswith("router/live_subscription.py")
             and str(frame.f_locals.get("subject", "")).endswith(self._subject)
         ):
             self._into = self.outward

@@ -7,7 +7,7 @@ import json as jsonlib
 from ops.cli.interruptible import run_interruptibly
 from ops.process.logs import configure_quiet
 from ops.settings import Settings
-from router.broker import Broker
+from router.broker import SETTLE_SECONDS, Broker
 from router.layout import generation
 from router.nats.stream import Stream
 from router.reshard import Reshard, Tell, names, plan
@@ -47,7 +47,7 @@ async def _reshard(settings: Settings, shards: int, dry_run: bool, tell: Tell) -
 
 async def _describe(broker: Broker, shards: int, tell: Tell) -> None:
     """Says what a reshard would do. Raises BadReshard and BrokerError."""
-    entry = await broker.layouts.read_leader()
+    entry = await broker.layouts.read_leader(SETTLE_SECONDS)
     wanted = plan(entry, shards, broker.topology.dedup_window)
     current = entry.layout.current
     if wanted is None or wanted.next is None:

@@ -9,7 +9,7 @@ from ops.cli.interruptible import run_interruptibly
 from ops.process.logs import configure_quiet
 from ops.settings import Settings
 from router import provisioning
-from router.broker import Broker
+from router.broker import SETTLE_SECONDS, Broker
 from router.errors import Refused, Timeout, Unreachable
 from router.provisioning import Difference
 from router.reshard import Tell, drop_old
@@ -55,10 +55,10 @@ async def _compare(settings: Settings, apply: bool, patience: float, dropped: Te
     broker = await _open(settings, deadline)
     try:
         if apply:
-            left = deadline - asyncio.get_running_loop().time()
-            # 15 s at least: a server that has just started may still be electing.
-            await broker.layouts.read_leader()
-            changed = await provisioning.apply(broker.connection, settings.topology, broker.layout, max(15.0, left))
+            # A server that has just started may still be electing.
+            left = max(SETTLE_SECONDS, deadline - asyncio.get_running_loop().time())
+            await broker.layouts.read_leader(left)
+            changed = await provisioning.apply(broker.connection, settings.topology, broker.layout, left)
             await drop_old(broker, dropped)
             return changed
         return await provisioning.diff(broker.connection, settings.topology, broker.layout)

@@ -12,7 +12,7 @@ from router.errors import Timeout
 from router.layout import FIRST
 from router.layout_entry import KEY, LayoutEntry
 from router.layouts import Layouts
-from router.nats.bucket import Bucket
+from router.nats.bucket import Bucket, Entry
 from router.topology import LAYOUT
 from tests.router.resharding import broker_of
 from tests.waiting import eventually
@@ -64,3 +64,23 @@ async def test_who_was_refused_waits_for_the_next_generation(own_nats: str) -> N
         await waiting
 
         assert lone.current.current.number == 1
+
+
+async def test_a_leader_that_does_not_answer_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch, own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        await Bucket(broker.connection, LAYOUT).put(KEY, msgspec.json.encode(FOUR))
+        lone, answer, asked = Layouts(broker.connection), Bucket.latest, 0
+
+        async def electing(bucket: Bucket, key: str) -> Entry | None:
+            nonlocal asked
+            asked += 1
+            if asked < 4:
+                raise Timeout("no answer on $JS.API.STREAM.MSG.GET.KV_LAYOUT")
+            return await answer(bucket, key)
+
+        monkeypatch.setattr(Bucket, "latest", electing)
+        with pytest.raises(Timeout):
+            await lone.read_leader()
+        entry = await lone.read_leader(patience=60.0)
+
+        assert entry.current.shards == 4
