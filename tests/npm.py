@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from edge.http.system import CLIENT
 from tests import parts
 
@@ -31,12 +29,15 @@ LIBRARIES = (
     str(CLIENT),
 )
 
+# npm may have to fetch some hundred packages beside other tests.
+NPM_SECONDS = 180.0
+
 
 def node_with(folder: Path, *packages: str) -> str:
     """Installs packages into a folder and returns where node is.
 
-    A machine without node skips, CI may not; where npm's registry cannot be reached the test is skipped anywhere. Packages that
-    do not fit together fail it.
+    A machine without node, or that does not reach npm's registry, skips; CI may not. Packages that do not fit together fail the
+    test anywhere.
     """
     node, npm = (parts.program(parts.NODE, name) for name in ("node", "npm"))
     quietly = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error")
@@ -47,14 +48,14 @@ def node_with(folder: Path, *packages: str) -> str:
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=NPM_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        pytest.skip(f"npm did not get {names} in time")
+        parts.missing(parts.PACKAGES, f"npm did not get {names} within {NPM_SECONDS:g} s")
     if got.returncode:
         assert "ERESOLVE" not in got.stderr, got.stderr
-        pytest.skip(f"npm cannot get {names}: {got.stderr.strip()[-200:]}")
+        parts.missing(parts.PACKAGES, f"npm cannot get {names}: {got.stderr.strip()[-200:]}")
     return node
 
 

@@ -46,8 +46,11 @@ QEMU = Part("QEMU", ("qemu-system-x86_64",), ("qemu-system-x86",))
 KERNEL = Part("a kernel for the virtual machine", (), ())
 # `.ci/npm` installs them.
 GENERATORS = Part("npm packages that generate clients", (), ())
+# npm gets them when a test asks for them.
+PACKAGES = Part("packages of npm's registry", (), ())
 PARTS = (
     CHROMIUM, NGINX, PROMETHEUS, ALERTMANAGER, NODE, FFMPEG, GO, DOCKER, KUBECTL, HELM, GCC, QEMU, KERNEL, GENERATORS,
+    PACKAGES,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import random
 import re
@@ -20,9 +21,14 @@ from pathlib import Path
 
 from router.errors import EmbeddedError
 
+log = logging.getLogger(__name__)
+
 # 8 MiB: a 4K JPEG with room to spare; larger pictures go by reference.
 MAX_PAYLOAD = 8 * 1024 * 1024
+# A server that starts may do nothing for so long; one with a large store reads that first, for as long as it takes.
 START_SECONDS = 10.0
+# Ticks of CPU time, mostly of 10 ms, that show that a server works: a hundredth of a core over START_SECONDS.
+WORKING_TICKS = 10
 # Below those that Linux gives to outgoing connections (32768 and up): one of these could take a port before it is bound.
 PORTS = range(20_000, 32_000)
 USER = "callboard"
@@ -216,6 +222,8 @@ class EmbeddedServer:
         assert self.process
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_SECONDS
+        told = deadline
+        progress = self._progress()
         stranger = None
         while loop.time() < deadline:
             ended = self.process.returncode is not None
@@ -230,7 +238,29 @@ class EmbeddedServer:
                     return stranger
                 raise EmbeddedError(f"nats-server ended at once: {self._last_words()}")
             await asyncio.sleep(0.01)
-        raise EmbeddedError(f"nats-server did not start within {START_SECONDS:g} s; see {self._log}")
+            now = self._progress()
+            if now[0] != progress[0] or now[1] >= progress[1] + WORKING_TICKS:
+                progress, deadline = now, loop.time() + START_SECONDS
+            if loop.time() >= told:
+                told = loop.time() + START_SECONDS
+                log.info(
+                    "nats-server is reading its store; waiting until it takes connections",
+                    extra={"log": str(self._log)},
+                )
+        raise EmbeddedError(f"nats-server does not start: it has done nothing for {START_SECONDS:g} s; see {self._log}")
+
+    def _progress(self) -> tuple[int, int]:
+        """The size of the server's log, and the CPU time it has taken, in ticks; 0 where that is not known."""
+        size = ticks = 0
+        with contextlib.suppress(OSError):
+            size = self._log.stat().st_size
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The fields behind the program's name, which may have blanks: the 12th and 13th are user and system time.
+            fields = (
+                Path(f"/proc/{self.process.pid if self.process else 0}/stat").read_text().rpartition(")")[2].split()
+            )
+            ticks = int(fields[11]) + int(fields[12])
+        return size, ticks
 
     def _last_words(self) -> str:
         try:

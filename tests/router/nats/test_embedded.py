@@ -10,7 +10,7 @@ import pytest
 
 from router.broker import Broker
 from router.errors import EmbeddedError
-from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, binary, free_port
 from tests.waiting import unhurried
 
 
@@ -78,3 +78,46 @@ async def test_a_server_that_is_started_again_has_its_port_and_its_name(tmp_path
         assert (ours.port, ours.name) == first
     finally:
         await ours.stop()
+
+
+def working(folder: Path, begin: str) -> str:
+    """A program that does something before it is nats-server, as one does that reads a large store."""
+    program = folder / "nats-server"
+    program.write_text(f'#!/bin/sh\n{begin}\nexec {binary()} "$@"\n')
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "work", ["echo reading >> data/nats-server.log; sleep 0.2", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"]
+)
+async def test_a_server_that_reads_its_store_may_take_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, work: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    begin = f"end=$(($(date +%s) + 5)); while [ $(date +%s) -lt $end ]; do {work}; done"
+    program = working(tmp_path, begin)
+    monkeypatch.setattr("router.nats.embedded.binary", lambda: program)
+    monkeypatch.setattr("router.nats.embedded.START_SECONDS", 2.0)
+    server = EmbeddedServer(EmbeddedSettings(Path("data"), free_port()))
+    with caplog.at_level("INFO"):
+        try:
+            await server.start()
+        finally:
+            await server.stop()
+
+    assert "nats-server is reading its store; waiting until it takes connections" in caplog.messages
+
+
+@pytest.mark.slow
+async def test_a_server_that_does_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = working(tmp_path, "sleep 600")
+    monkeypatch.setattr("router.nats.embedded.binary", lambda: program)
+    monkeypatch.setattr("router.nats.embedded.START_SECONDS", 1.0)
+    server = EmbeddedServer(EmbeddedSettings(tmp_path / "data", free_port()))
+    try:
+        with pytest.raises(EmbeddedError, match=r"does not start: it has done nothing for 1 s; see .*nats-server\.log"):
+            await server.start()
+    finally:
+        await server.stop()
