@@ -36,8 +36,8 @@ class Costs:
     event: float = 31e-6
     write: float = 5.9e-6
     delivery: float = 0.4e-6
-    publish: float = 97e-6
-    publish_batched: float = 30e-6
+    publish: float = 61e-6
+    publish_batched: float = 17e-6
     open: float = 120e-6
     store: float = 10e-6
     copy: float = 0.6e-6

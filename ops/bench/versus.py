@@ -35,6 +35,8 @@ RATE = 100.0
 ROUNDS, SINGLES = 5, 140.0
 FEW, MANY = 10, 300
 BURST, BURST_RATE = 10, 20.0
+# Bursts in a run for each second of `--seconds`.
+BURSTS = 14.0
 WARMING = 20
 # Connections that are opened in a run, and before the first: what is made once is not counted.
 OPENED, FIRST = 300, 100
@@ -165,7 +167,7 @@ class PeerComparison:
         add(f"publish to receive p99, {crowd}", "ms", server.name, heard["p99"], busy)
 
     async def _bursts(self, server: Contestant, transport: str) -> None:
-        count = max(3, int(self._seconds * BURST_RATE))
+        count = max(3, int(self._seconds * BURSTS))
         watch = self._watch(server)
         await self.publish(server, transport, count, BURST, BURST_RATE)
         self._per_cpu(server, f"{MANY} {TITLES[transport]} readers, bursts of {BURST}", count * BURST * MANY, watch)
