@@ -26,7 +26,7 @@ from edge.http.idempotency import Name, name_events
 from edge.http.openapi.operation import Answer, header, operation
 from edge.runtime import Edge
 from router import tracing
-from router.codec import check_depth, from_json
+from router.codec import check_depth, encode, from_json
 from router.cursor import parse_time
 from router.errors import BadCursor, BadEvent, BadInput
 from router.event import Event
@@ -134,9 +134,13 @@ async def store(edge: Edge, door: EventDoor, admitted: Admitted) -> dict[str, An
     receipts = await door.store(many, admitted.names, keyed=admitted.keyed, lives=admitted.lives)
     if admitted.trace:
         tracing.tell("publish", "server", admitted.came_with, admitted.trace, admitted.begun, events=len(many))
+    published_now = edge.hub.recovery.published_now
     answers = [
-        answer_now(edge, event.id, receipt) or await _answer(edge, event, receipt)
+        {"id": event.id, "cursor": cursor, "duplicate": False}
+        if incarnation is None and (cursor := published_now(ack, check)) is not None
+        else await _answer(edge, event, receipt)
         for (event, _), receipt in zip(many, receipts, strict=True)
+        for ack, check, incarnation in (receipt,)
     ]
     return {**(answers[0] if admitted.single else {}), "events": answers}
 
@@ -206,6 +210,9 @@ FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "
 
 _TEXTS = dict.fromkeys(("source", "key", "cause", "trace", "incarnation")).keys()
 
+# Events of a request whose live copies are not to be decoded again.
+FEW = 16
+
 # What the system says of itself is not for others to say.
 RESERVED = frozenset({"system"})
 
@@ -270,12 +277,14 @@ def events(
     """
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise Problem("bad_parameter", "Idempotency-Key must be 1 to 200 visible characters")
+    # What is remembered of a long list costs more than to decode its live copies.
+    pack = encode_own if len(given) <= FEW else encode
     made: list[Accepted] = []
     place = 0
     try:
         for place, item in enumerate(given):
             id = None if idempotency_key is None else _derived(idempotency_key, place, principal)
-            made.append(_event(item, id, trace))
+            made.append(_event(item, id, trace, pack))
     except BadInput as fault:
         raise from_fault(fault).with_more(**_where(place, len(given))) from None
     except Problem as fault:
@@ -306,7 +315,7 @@ def _derived(key: str, place: int, principal: str | None) -> str:
     return f"idem-{hashlib.sha256(seed.encode()).hexdigest()[:32]}-{place}"
 
 
-def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accepted:
+def _event(item: Mapping[str, Any], id: str | None, trace: str | None, pack: Callable[[Event], bytes]) -> Accepted:
     if "event_type" in item:
         # What readers get has that name.
         raise Problem("unknown_field", "unknown: event_type; say `type`", field="event_type")
@@ -338,7 +347,7 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accept
     if event.subject.domain in RESERVED:
         raise Problem("forbidden_subject", f"{event.subject.domain}.> is what the system says of itself")
     # Data that msgpack cannot hold, or no reader could decode, is found before the first event is stored.
-    return Accepted(event, encode_own(event))
+    return Accepted(event, pack(event))
 
 
 def _time(given: Any) -> int | None:
