@@ -7,7 +7,7 @@
  */
 
 import { Backoff } from "./backoff.js";
-import { beyond, covers, follows, union } from "./cursor.js";
+import { covers, follows, union } from "./cursor.js";
 import { Refusal, ask, query, sessionPath } from "./http.js";
 import { Stream } from "./stream.js";
 
@@ -48,6 +48,8 @@ export class Subscriber {
   // Whether the server has taken what it asks for.
   checked = false;
   upto = null;
+  // The ids of what it was given of the store last: of several shards the stream may bring some of it in another order.
+  read = new Set();
   buffer = [];
   unread = 0;
   #out = [];
@@ -62,11 +64,11 @@ export class Subscriber {
     this.subjects = subjects;
     this.types = types;
     this.start = start;
-    this.cursor = start.cursor && /^[12]-/.test(start.cursor) ? start.cursor : null;
+    this.cursor = /^[12]-/.test(start.cursor) ? start.cursor : null;
   }
 
   give(event) {
-    if (event.cursor && !follows(event.cursor, this.cursor)) return;
+    if (this.read.delete(event.id) || (event.cursor && !follows(event.cursor, this.cursor))) return;
     this.cursor = event.cursor ?? this.cursor;
     this.unread += 1;
     const now = performance.now();
@@ -306,12 +308,19 @@ export class Channel {
         if (!first && !this.#covered(subscriber)) this.#aiming ??= setTimeout(() => this.#aim(false), TOGETHER);
         else this.#cover();
         if (page.gap) subscriber.send({ say: "notice", notice: { control: "gap", ...page.gap } });
-        for (const event of page.events) if (!subscriber.upto || !beyond(event.cursor, subscriber.upto)) subscriber.give(event);
+        if (page.has_more) subscriber.read.clear();
+        for (const event of page.events) {
+          subscriber.give(event);
+          subscriber.read.add(event.id);
+        }
         position = { cursor: page.next };
         await covered;
-        if (!page.next.startsWith("snapshot") && !beyond(subscriber.upto, page.next)) return this.#joined(subscriber);
+        if (!page.next.startsWith("snapshot") && !follows(subscriber.upto, page.next)) return this.#joined(subscriber);
         backoff.reset();
-        if (!page.has_more) await new Promise((resolve) => setTimeout(resolve, LATER));
+        if (page.has_more) continue;
+        // All that is stored was read. Where the streams are others by now, that place is in the former ones.
+        subscriber.upto = this.#stream.cursor;
+        await new Promise((resolve) => setTimeout(resolve, LATER));
       } catch (fault) {
         const { status = 0, code = "", retryAfter = 0 } = fault instanceof Refusal ? fault : {};
         if (code === "bad_cursor") position = this.#lose(subscriber);
@@ -319,7 +328,7 @@ export class Channel {
           subscriber.refused = { reason: fault.message, code };
           return this.#tell(subscriber);
         }
-        await new Promise((resolve) => setTimeout(resolve, Math.max(retryAfter ?? 0, backoff.next())));
+        await new Promise((resolve) => setTimeout(resolve, Math.max(retryAfter, backoff.next())));
       }
     }
   }

@@ -3,20 +3,17 @@
 // `1-<epoch>-<sequence>`, or of several shards `2-<generation>.<first><width>` and for each three digits of its epoch and `width` of
 // its sequence; mostly with a check behind it. Sequences stay texts, which have the order of the numbers.
 export const placesOf = (cursor) => {
-  const [, shards, width, blocks] = /^2-(\d+\..)(\d)([^.]*)/.exec(cursor) ?? [];
-  return shards ? Array.from(blocks.matchAll(`(...)(.{${width}})`), ([, life, sequence], index) => [shards + index + life, sequence.padStart(9, "-")]) : [cursor.slice(2).split("-")];
+  const [, shards, width, blocks] = cursor.split(/^2-(\d+\..)(\d)([^.]*)/);
+  if (!shards) return [cursor.slice(2).split("-")];
+  return [...blocks.matchAll(`(...)(.{${width}})`)].map(([, life, sequence], index) => [shards + index + life, sequence.padStart(9)]);
 };
 
-/** Whether a cursor lies behind another, in one shard at least. `other`: what one of other epochs does, of another life of a stream. */
-export function follows(next, last, other = true) {
+/** Whether a cursor lies behind another, in one shard at least. One of other epochs, another life of a stream, always does. */
+export function follows(next, last) {
   if (!last) return true;
-  const old = Object.fromEntries(placesOf(last));
-  const places = placesOf(next);
-  return places.every(([epoch]) => old[epoch]) ? places.some(([epoch, sequence]) => sequence > old[epoch]) : other;
+  const old = new Map(placesOf(last));
+  return placesOf(next).some(([epoch, sequence]) => !(sequence <= old.get(epoch)));
 }
-
-/** Whether a cursor lies behind another one of the same epochs. */
-export const beyond = (next, last) => follows(next, last, false);
 
 /** Whether all that one pattern names, another one names as well. */
 export function covers(wide, narrow) {

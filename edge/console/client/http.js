@@ -20,19 +20,18 @@ export class Refusal extends Error {
   }
 
   static async of(response) {
-    const problem = await response.json().catch(() => ({}));
+    const problem = (await response.json().catch(() => null)) ?? {};
     const seconds = Number.parseFloat(response.headers.get("Retry-After"));
     return new Refusal(response.status, {
-      code: String(problem?.code ?? ""),
-      detail: String(problem?.detail ?? problem?.title ?? ""),
-      field: String(problem?.field ?? ""),
+      ...problem,
+      detail: problem.detail ?? problem.title,
       retryAfter: Number.isFinite(seconds) ? seconds * 1000 : null,
     });
   }
 }
 
 export const query = (values) => {
-  const text = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null && value !== undefined)).toString();
+  const text = String(new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null && value !== undefined)));
   return text ? `?${text}` : "";
 };
 
@@ -44,7 +43,7 @@ export async function ask(base, method, path, { body, token, signal, headers = {
   const response = await fetch(base + path, {
     method,
     headers: { ...bearer(token), ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: JSON.stringify(body),
     cache: "no-store",
     keepalive,
     signal: AbortSignal.any(limits),

@@ -22,7 +22,9 @@ const TICK = 250;
 const HEARTBEAT = 12;
 
 // Close codes of the server that have an answer of their own; else 4000–4499 say come back, 4500–4999 stay away.
-const CLOSED = Object.freeze({ expired: 4003, noSession: 4505, badCursor: 4506 });
+const EXPIRED = 4003;
+const NO_SESSION = 4505;
+const BAD_CURSOR = 4506;
 
 /** Tells the server's time from this machine's, to within half a round trip. */
 class ServerClock {
@@ -64,7 +66,7 @@ export class Stream {
   #resting = false;
 
   stats = { connections: 0, duplicates: 0, gaps: 0 };
-  state = Object.freeze({ phase: "idle", transport: null, session: null, retryAt: null, reason: "", code: "", offset: 0 });
+  state = { phase: "idle", transport: null, session: null, retryAt: null, reason: "", code: "", offset: 0 };
 
   /**
    * `way` has `base`, `session` (of somebody else: it is read and never made or deleted), `transports`, `silence`, `backoff`, `ticket`.
@@ -189,7 +191,7 @@ export class Stream {
       return this.#backoff.next();
     }
     const later = refusal.status === 429 || refusal.status === 408 || refusal.status >= 500;
-    return later ? Math.max(refusal.retryAfter ?? 0, this.#backoff.next()) : Infinity;
+    return later ? Math.max(refusal.retryAfter, this.#backoff.next()) : Infinity;
   }
 
   #ended({ code = 0, reason = "", ready = false, lived = 0 }) {
@@ -199,17 +201,17 @@ export class Stream {
     const why = bye?.reason || reason || (ready ? "the connection dropped" : "the server cannot be reached");
     this.#set({ reason: String(why) });
     // What a refused handshake cannot tell a browser, the server tells by the code it closes with.
-    if (code === CLOSED.noSession && !this.#way.session) {
+    if (code === NO_SESSION && !this.#way.session) {
       this.#session = null;
       this.#doubt = false;
       return this.#backoff.next();
     }
-    if (code === CLOSED.badCursor && this.#cursor) {
+    if (code === BAD_CURSOR && this.#cursor) {
       this.#notice({ control: "gap", from: this.#cursor, to: null });
       this.#cursor = null;
       return this.#backoff.next();
     }
-    if (code === CLOSED.expired || bye?.reason === "token_expired") this.#doubt = this.#renewal = true;
+    if (code === EXPIRED || bye?.reason === "token_expired") this.#doubt = this.#renewal = true;
     if (bye ? bye.reconnect === false : code >= 4500 && code < 5000) return Infinity;
     const told = Number(bye?.delay_ms);
     // A server that drains tells everybody the same delay; spread over half of it again, they do not come back as one.
@@ -365,11 +367,8 @@ export class Stream {
   }
 
   #take(object) {
-    if (object.control) {
-      this.#notice(object);
-      return;
-    }
-    const { cursor } = object;
+    const { control, cursor } = object;
+    if (control) return this.#notice(object);
     if (cursor && !follows(cursor, this.#cursor)) {
       this.stats.duplicates += 1;
       return;
@@ -379,19 +378,20 @@ export class Stream {
   }
 
   #notice(notice) {
+    const { control, cursor } = notice;
     // Only a position says that everything before it was sent; a heartbeat's or a ready's cursor may be ahead of a replay.
-    if (notice.control === "position" && notice.cursor && follows(notice.cursor, this.#cursor)) this.#cursor = notice.cursor;
-    if (notice.control === "bye") {
+    if (control === "position" && cursor && follows(cursor, this.#cursor)) this.#cursor = cursor;
+    if (control === "bye") {
       this.#farewell = notice;
       // Where to come back: mostly where we are, and before that where the server has found that we missed something.
-      if (notice.cursor) this.#cursor = notice.cursor;
+      if (cursor) this.#cursor = cursor;
     }
-    if (notice.control === "gap") {
+    if (control === "gap") {
       this.stats.gaps += 1;
       // In another life of the stream the same sequences are other events, also where the epoch is the same.
-      if (notice.reset) this.#cursor = notice.cursor ?? notice.to ?? this.#cursor;
+      if (notice.reset) this.#cursor = cursor ?? notice.to ?? this.#cursor;
     }
-    if (notice.control === "expiring") this.#refresh();
+    if (control === "expiring") this.#refresh();
     this.#told.notice(notice);
   }
 
@@ -406,7 +406,7 @@ export class Stream {
   #set(change) {
     const next = { ...this.state, ...change };
     if (Object.keys(next).every((key) => next[key] === this.state[key])) return;
-    this.state = Object.freeze(next);
+    this.state = next;
     this.#told.state(this.state);
   }
 }

@@ -131,4 +131,4 @@ async function polling(link) {
 const ALL = { websocket, sse, polling };
 
 /** Those that this program has: Node 20 has no WebSocket. */
-export const TRANSPORTS = Object.freeze(typeof WebSocket === "undefined" ? { sse, polling } : ALL);
+export const TRANSPORTS = typeof WebSocket === "undefined" ? { sse, polling } : ALL;

@@ -1,0 +1,120 @@
+"""The JavaScript and Python clients while the events go to other streams: each event once, those of an entity in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from router.sdk.reader import SessionReader
+from tests.edge.clients.test_javascript import package, run
+from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.edge.test_reading_shards import reshard_soon
+from tests.router.resharding import SHORT, broker_of, reshard
+from tests.waiting import PATIENCE, eventually
+
+__all__ = ["package"]
+
+pytestmark = pytest.mark.slow
+
+ENTITIES = ["a", "b", "c", "d", "e"]
+# Reads from now on, and by the same connection from the oldest event on, until it has had the last of each entity.
+PROGRAM = """
+import { connect } from "callboard-client";
+
+const [url, last, entities] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];
+const board = connect(url, { subjects: ["job.>"] });
+await new Promise((live) => board.onState(({ phase }) => phase === "live" && live()));
+const seen = { now: [], earliest: [] };
+let gaps = 0;
+const whole = (name, read) => new Promise((done) => {
+  let left = entities;
+  read.onNotice(({ control }) => (gaps += control === "gap"));
+  read.on("output", ({ subject, data }) => {
+    seen[name].push([subject, data.n]);
+    if (data.n === last && (left -= 1) === 0) done();
+  });
+});
+const reads = [whole("now", board)];
+reads.push(whole("earliest", board.subscribe({ subjects: ["job.>"], types: ["output"], cursor: "earliest" })));
+await Promise.all(reads);
+// What comes twice comes soon.
+await new Promise((rest) => setTimeout(rest, 500));
+console.log(JSON.stringify({ ...seen, gaps }));
+board.close();
+process.exit(0);
+"""
+
+
+class Said:
+    def __init__(self, edge: RunningEdge) -> None:
+        self.edge, self.count = edge, 0
+
+    async def say(self, rounds: int) -> None:
+        for _ in range(rounds):
+            events = [
+                {"subject": f"job.{each}.output", "type": "output", "data": {"n": self.count}} for each in ENTITIES
+            ]
+            await self.edge.publish(*events)
+            self.count += 1
+
+
+def numbers(seen: list[Any]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for subject, number in seen:
+        found[subject.split(".")[1]].append(number)
+    return found
+
+
+async def test_subscriptions_of_a_page_read_each_event_once_through_reshards(
+    edge_factory: EdgeFactory, own_nats: str, package: Any
+) -> None:
+    async with broker_of(own_nats) as broker, edge_factory(nats=own_nats, topology=SHORT) as edge:
+        said = Said(edge)
+        # More than one page in the former stream, which the second subscription reads while the first is live in the new ones.
+        await said.say(130)
+        await reshard(broker, 3)
+        await said.say(130)
+        arguments = (edge.url, "339", str(len(ENTITIES)))
+        program = asyncio.create_task(run(package, *arguments, text=PROGRAM))
+        await eventually(edge.session_ids)
+        await said.say(40)
+        await reshard_soon(broker, 2)
+        await said.say(40)
+        printed = await asyncio.wait_for(program, PATIENCE)
+
+    assert numbers(printed["earliest"]) == {entity: list(range(340)) for entity in ENTITIES}
+    now = numbers(printed["now"])
+    assert all(found == list(range(found[0], 340)) for found in now.values())
+    assert printed["gaps"] == 0
+
+
+@pytest.mark.parametrize("transport", ["sse", "polling"])
+async def test_the_python_client_reads_each_event_once_through_reshards(
+    edge_factory: EdgeFactory, own_nats: str, transport: str
+) -> None:
+    async with broker_of(own_nats) as broker, edge_factory(nats=own_nats, topology=SHORT) as edge:
+        said = Said(edge)
+        await said.say(20)
+        seen: list[Any] = []
+        spec = {"subjects": ["job.>"], "cursor": "earliest"}
+        reader = SessionReader(edge.url, dict, spec, transports=(transport,))
+
+        async def read(upto: int) -> None:
+            async for event in reader:
+                seen.append((event.subject, event.data["n"]))
+                if len(seen) == upto * len(ENTITIES):
+                    return
+
+        for shards in (3, 2):
+            going_on = asyncio.create_task(read(said.count + 20))
+            await said.say(10)
+            await reshard_soon(broker, shards)
+            await said.say(10)
+            # The loop is left and begun again at the cursor, which is one of the former streams for the second.
+            await asyncio.wait_for(going_on, PATIENCE)
+            seen.pop()
+
+    assert numbers([*seen, (f"job.{ENTITIES[-1]}.output", 59)]) == {entity: list(range(60)) for entity in ENTITIES}
