@@ -127,11 +127,14 @@ class Layouts:
         except ValueError as fault:
             log.error("layout of the events is passed over", extra={"revision": revision, "fault": str(fault)})
             return
+        # What is read first is no change for this process.
+        level = logging.WARNING if self._revision else logging.INFO
         self._revision = revision
         before, self.entry, self.current = self.current, entry, entry.layout
         if self.current == before:
             return
-        log.warning(
+        log.log(
+            level,
             "layout of the events has changed",
             extra={"generation": entry.current.number, "shards": entry.current.shards, "revision": revision},
         )

@@ -151,7 +151,11 @@ def _nats(declared: EventType) -> dict[str, Any]:
     return {
         "address": f"{STORED}{domain}.{{entity}}.{declared.name}",
         "title": f"{name} on NATS",
-        "description": f"Stored in EVENTS, and republished on live.{STORED}…",
+        "description": (
+            f"Stored in EVENTS, and republished on live.{STORED}…, whatever streams hold the events: subscribe to that. After "
+            f"`callboard streams reshard` events are stored as evs.<generation>.<shard>.<subject>, and what is published to {STORED}… "
+            "is refused."
+        ),
         "servers": [{"$ref": "#/servers/nats"}],
         "parameters": parameters,
         "messages": {name: {"$ref": f"#/components/messages/packed.{name}"}},
@@ -184,7 +188,7 @@ def _stores(name: str) -> dict[str, Any]:
         "action": "receive",
         "channel": {"$ref": f"#/channels/nats.{name}"},
         "summary": f"Store {name}.",
-        "description": f"Callboard stores each {name} in EVENTS, in the order of its subject.",
+        "description": f"Callboard stores each {name} in EVENTS (or its shards), in the order of its domain and entity.",
     }
 
 

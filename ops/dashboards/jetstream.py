@@ -31,9 +31,9 @@ JETSTREAM = Board(
             ),
             line(
                 "Newest sequence of EVENTS",
-                "And the newest that edges have received; they differ only while something is wrong.",
+                "Of each stream of events, and the newest that edges have received: of several shards the sum of those in use.",
                 "none",
-                ('max(router_stream_last_sequence{stream="EVENTS"})', "stored"),
+                ('max by (stream) (router_stream_last_sequence{stream=~"EVENTS.*"})', "stored in {{stream}}"),
                 ("max(edge_position_sequence)", "received"),
             ),
             line("Consumers", "Of each stream.", "short", (most("router_stream_consumers", "stream"), "{{stream}}")),
