@@ -9,8 +9,10 @@ import msgpack
 import pytest
 
 from edge.errors import TITLES
+from edge.http.ingest import FEW, events
 from router.broker import Broker
 from router.codec import rfc3339
+from router.own_events import take_own
 from tests.edge.conftest import RunningEdge
 from tests.router.event_types.test_golden import golden, type_and_data
 
@@ -196,3 +198,10 @@ async def test_a_time_that_cannot_be_is_refused(edge: RunningEdge, entity: str, 
     answer = await edge.http.post("/events", json={"subject": f"job.{entity}.noted", "time": moment})
 
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "bad_event", "time")
+
+
+@pytest.mark.parametrize(("count", "remembered"), [(FEW, True), (FEW + 1, False)])
+def test_of_a_few_events_the_live_copies_need_not_be_decoded(count: int, remembered: bool) -> None:
+    made = events([{"subject": "job.a.said", "data": {"n": n}} for n in range(count)], None)
+
+    assert [take_own(payload) is not None for _, payload in made] == [remembered] * count
