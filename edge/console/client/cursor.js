@@ -5,7 +5,7 @@
 export const placesOf = (cursor) => {
   const [, shards, width, blocks] = cursor.split(/^2-(\d+\..)(\d)([^.]*)/);
   if (!shards) return [cursor.slice(2).split("-")];
-  return [...blocks.matchAll(`(...)(.{${width}})`)].map(([, life, sequence], index) => [shards + index + life, sequence.padStart(9)]);
+  return [...blocks.matchAll(`(...)(.{${width}})`)].map(([, life, sequence], index) => [shards + index + life, sequence.padStart(9, "-")]);
 };
 
 /** Whether a cursor lies behind another, in one shard at least. One of other epochs, another life of a stream, always does. */
