@@ -81,7 +81,7 @@ class _Batch:
         """Sends events once; returns those whose stream is sealed."""
         is_first = len(places) == len(self._many)
         if self._broker.earlier.active:
-            places = [place for place in places if not await self._find(place, is_first)]
+            places = await self._unstored(places, is_first)
         generation = self._broker.layouts.current.current
         only, sent = generation.only, list[Publish]()
         # The last subject of each stream.
@@ -117,6 +117,19 @@ class _Batch:
 
     def _entity(self, place: int) -> tuple[str, ...]:
         return tuple(self._many[place].event.subject.split(".", 2)[:2])
+
+    async def _unstored(self, places: list[int], is_first: bool) -> list[int]:
+        """Those that the former generation has not stored; behind one of which nobody can say so, none of its entity is sent."""
+        left: list[int] = []
+        unknown: dict[tuple[str, ...], Timeout] = {}
+        for place in places:
+            if (fault := unknown.get(self._entity(place))) is not None:
+                self._fail(place, fault)
+            elif not await self._find(place, is_first):
+                left.append(place)
+            elif isinstance(answer := self._answers[place], Timeout):
+                unknown[self._entity(place)] = answer
+        return left
 
     async def _find(self, place: int, is_first: bool) -> bool:
         """Whether the former generation has stored an event, or nobody can say now."""

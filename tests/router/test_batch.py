@@ -153,3 +153,25 @@ async def test_what_is_tried_again_is_stored_in_its_order_by_entity(
 
     assert await stored(broker, entity) == [0, 1, 2, 3, 4]
     assert all(isinstance(answer, Ack) for answer in answers)
+
+
+async def test_behind_an_event_that_may_be_stored_already_none_of_its_entity_is_sent(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, answers = some(entity, 3) + some(f"{entity}-b", 1), [None] * 4
+    asked: list[str] = []
+
+    async def find(subject: str, dedup: str) -> Ack | None:
+        asked.append(dedup)
+        if dedup == many[1].dedup:
+            raise Timeout("it cannot be asked now")
+        return None
+
+    monkeypatch.setattr(broker.earlier, "active", True)
+    monkeypatch.setattr(broker.earlier, "find", find)
+
+    await store_all(broker, many, answers)
+
+    assert [isinstance(answer, Ack) for answer in answers] == [True, False, False, True]
+    assert await stored(broker, entity) == [0]
+    assert asked == [many[place].dedup for place in (0, 1, 3)]
