@@ -22,12 +22,12 @@ import pytest
 
 from router.broker import Broker
 from router.errors import BadInput, BrokerError
+from router.nats.settings import BrokerSettings
 from router.reshard import BadReshard, Reshard
 from router.topology import TopologySettings
 from tests.chaos.cluster import Cluster, Node
 from tests.chaos.reshard_crowd import Published, Reader, check_published, check_readers, say
 from tests.chaos.test_readers import Replica, _ready
-from tests.router.resharding import broker_of
 from tests.waiting import eventually
 
 LONG = float(os.environ.get("CALLBOARD_TEST_CHAOS_SECONDS", "0")) > 60
@@ -56,6 +56,11 @@ async def _cluster(folder: Path) -> AsyncIterator[tuple[Cluster, Replica, aiohtt
     finally:
         await edge.kill()
         await cluster.stop()
+
+
+def settings_of(cluster: Cluster) -> BrokerSettings:
+    """Who asks a node that dies has no answer: soon another is asked."""
+    return BrokerSettings(cluster.url, request_timeout=5.0)
 
 
 async def _away(node: Node, how: signal.Signals) -> None:
@@ -100,7 +105,7 @@ async def _reshard(cluster: Cluster, broker: Broker, shards: int, how: signal.Si
 @pytest.mark.slow
 async def test_nothing_that_was_acknowledged_is_lost_or_stored_twice_where_the_leader_dies(tmp_path: Path) -> None:
     published, calls, began = Published(), [], time.monotonic()
-    async with _cluster(tmp_path) as (cluster, edge, http), broker_of(cluster.url, TOPOLOGY) as broker:
+    async with _cluster(tmp_path) as (cluster, edge, http), Broker(settings_of(cluster), "test", TOPOLOGY) as broker:
         async with http.post(f"{edge.base}/callbacks/sessions", json={"subjects": [">"]}) as answer:
             made = await answer.json()
         readers = [Reader(n, random.Random(n), ">", [edge], made["session_id"], made["cursor"]) for n in range(4)]
