@@ -186,10 +186,10 @@ def _reached(token: str, layout: Layout) -> dict[tuple[int, int], Place]:
 
 
 def by_entity(names: Iterable[Name]) -> dict[str, list[Name]]:
-    """The events of each entity, in their order."""
+    """The events of each entity of a domain, in their order."""
     found: dict[str, list[Name]] = {}
     for name in names:
-        found.setdefault(name[1].split(".")[1], []).append(name)
+        found.setdefault(".".join(name[1].split(".")[:2]), []).append(name)
     return found
 
 
@@ -245,10 +245,10 @@ async def check_published(broker: Broker, published: Published, said: list[list[
     places, events = await everything(broker)
     stored = by_entity(places)
     for entity, names in published.of.items():
-        found = [name for name in stored[entity] if name[1].endswith(".output")]
+        found = [name for name in stored[f"job.{entity}"] if name[1].endswith(".output")]
         assert found == names, f"{entity}: {difference(found, names)}"
     for number, pieces in enumerate(said):
-        spoken = [events[name] for name in stored[f"s{number}"] if events[name].type == "streaming_chunk"]
+        spoken = [events[name] for name in stored[f"job.s{number}"] if events[name].type == "streaming_chunk"]
         assert "".join(event.data["content"] for event in spoken) == "".join(pieces), f"run {number}"
     return events
 
