@@ -98,6 +98,8 @@ class Hub:
         # When the next batches may go out.
         self._rested = 0.0
         self._joining = asyncio.Lock()
+        # Whether there may be readers: without any no heartbeat is due.
+        self._occupied = asyncio.Event()
         self._undecodable = undecodable
 
     @property
@@ -128,6 +130,9 @@ class Hub:
     async def _keep_beating(self) -> None:
         """Sends heartbeats to some of the readers at each tick, so that all have theirs in time and no tick is long."""
         while True:
+            if not self.readers:
+                self._occupied.clear()
+                await self._occupied.wait()
             # A process that was stopped for a while does not make up for it.
             await coalesced_sleep(self.heartbeats.tick)
             await self._beat(time.monotonic())
@@ -282,6 +287,7 @@ class Hub:
     def enter(self, reader: Subscriber, tells_period: bool = False) -> None:
         """Takes in a connection, which gets heartbeats from here on; `tells_period` says whether its client is told how often."""
         self.readers.add(reader)
+        self._occupied.set()
         reader.beats = self.heartbeats.enter(reader, tells_period)
 
     def exit(self, reader: Subscriber) -> None:

@@ -47,17 +47,22 @@ class Sweeper:
     def __init__(self, settings: FastPathSettings | None = None) -> None:
         self.settings = settings or FastPathSettings()
         self.meters = {name: Meter(name) for name in ("websocket", "sse")}
-        # Counts the pings that are due: a connection that sees it changed sends one with its next heartbeat.
-        self.round = 0
         self._open = 0
         self._empty = asyncio.Event()
         self._empty.set()
         self._group: asyncio.TaskGroup | None = None
         # The few that have a deadline: when, after how long, and how much was waiting to be written at the last look.
         self._deadlines: dict[Swept, tuple[float, float, int]] = {}
+        # Whether there may be any.
+        self._watched = asyncio.Event()
         # The notices of just now, by what they say.
         self._shared: dict[tuple[object, ...], bytes] = {}
         self._shared_at = 0
+
+    @property
+    def round(self) -> int:
+        """Counts the pings that are due: a connection that sees it changed sends one with its next heartbeat."""
+        return int(time.monotonic() / self.settings.ping)
 
     @property
     def with_deadline(self) -> Iterator[Swept]:
@@ -70,6 +75,9 @@ class Sweeper:
             self._group = group
             try:
                 while True:
+                    if not self._deadlines:
+                        self._watched.clear()
+                        await self._watched.wait()
                     await coalesced_sleep(LOOK_SECONDS)
                     self._check_deadlines()
             finally:
@@ -102,6 +110,7 @@ class Sweeper:
     def set_deadline(self, connection: Swept, seconds: float) -> None:
         """Sets a connection's deadline: its socket drains, or closes, by then."""
         self._deadlines[connection] = (time.monotonic() + seconds, seconds, connection.waiting)
+        self._watched.set()
 
     def lift_deadline(self, connection: Swept) -> None:
         """Lifts a connection's deadline."""
@@ -109,7 +118,6 @@ class Sweeper:
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
-        self.round = int(now / self.settings.ping)
         for connection, (deadline, seconds, before) in list(self._deadlines.items()):
             if now >= deadline:
                 del self._deadlines[connection]

@@ -50,6 +50,8 @@ from router.topology import LEASES
 log = logging.getLogger(__name__)
 
 ROLE = "role.fanout"
+# How often the positions are looked at where there is no session to make jobs for.
+IDLE_SECONDS = 2.0
 
 
 class Fanout:
@@ -243,7 +245,8 @@ class Fanout:
     async def _save_often(self) -> None:
         try:
             while True:
-                await coalesced_sleep(self.settings.save_every)
+                busy = any(shard.members.all for shard in self._shards.values())
+                await coalesced_sleep(self.settings.save_every if busy else IDLE_SECONDS)
                 try:
                     await self._save()
                 except Conflict:

@@ -137,6 +137,8 @@ class DeliveryStats:
         # How much of it is stored.
         self._done: dict[str, Kept] = {}
         self._touched: set[str] = set()
+        # Whether there may be any counts.
+        self._counting = asyncio.Event()
         self._known: dict[int, _Known] = {}
         self._number = 0
         self._writing = asyncio.Lock()
@@ -149,6 +151,7 @@ class DeliveryStats:
         found = self._counted.get(session)
         if found is None:
             found = self._counted[session] = Stats()
+            self._counting.set()
         return found
 
     def drop(self, session: str) -> None:
@@ -164,6 +167,9 @@ class DeliveryStats:
         rounds = 0
         try:
             while True:
+                if not self._counted:
+                    self._counting.clear()
+                    await self._counting.wait()
                 await coalesced_sleep(FLUSH_EVERY)
                 rounds += 1
                 if rounds % THOROUGH == 0:
