@@ -19,6 +19,7 @@ readers, so that it measures delivery and not replay; `latency` keeps a rate wha
 are out of the way. `fanout` says an event when the last one has arrived, so each is a tick of its own. `versus`, `publish` and
 `sdk` give the process that is measured the first core, and all else the others, where there are others.
 
+The first line says which Python all of it ran on, and whether that was built with profile-guided optimisation.
 Everything shares the machine's cores, the readers too: on two cores rates are far below what the edge could do alone.
 """
 
@@ -126,7 +127,7 @@ def main() -> int:
     if unknown := [name for name in chosen if name not in PARTS]:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     if not given.json:
-        print(report.HEAD)
+        print(report.head(), flush=True)
     rows, whole = asyncio.run(
         measure(chosen, Plan(given.seconds, given.full, given.nchan_module, given.clip), given.json)
     )

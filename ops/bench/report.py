@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ops import interpreter
+
 
 @dataclass(frozen=True)
 class ReportRow:
@@ -44,7 +46,12 @@ def middle(runs: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {name: statistics.median(run[name] for run in known) for name in known[0]}
 
 
-HEAD = f"{'':60}{'median':>14} {'':10}{'lowest–highest':>22}{'per edge CPU-s':>16}  busy, share of a core"
+COLUMNS = f"{'':60}{'median':>14} {'':10}{'lowest–highest':>22}{'per edge CPU-s':>16}  busy, share of a core"
+
+
+def head() -> str:
+    """What comes before the table: the Python that measured, and the columns."""
+    return f"{interpreter.name()}\n\n{COLUMNS}"
 
 
 def line(row: ReportRow) -> str:
@@ -78,4 +85,7 @@ def matrix(rows: Iterable[ReportRow]) -> str:
 
 
 def as_json(rows: Iterable[ReportRow]) -> str:
-    return json.dumps([{**dataclasses.asdict(row), "median": row.figure} for row in rows], ensure_ascii=False, indent=1)
+    """The rows with the figure of each run, and what Python they were measured with."""
+    python = interpreter.name()
+    found = [{**dataclasses.asdict(row), "median": row.figure, "python": python} for row in rows]
+    return json.dumps(found, ensure_ascii=False, indent=1)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ops import interpreter
 from ops.cli.checks.findings import FAIL, INFO, OK, WARN, CheckResult
 from ops.cli.checks.kernel import KernelLimits, examine_connections
 from ops.cli.checks.packages import examine_packages
@@ -29,6 +30,7 @@ def examine_machine(settings: Settings) -> list[CheckResult]:
     """Looks at all that needs no connection, the nearest first."""
     return [
         _python(),
+        *_build(),
         *examine_packages(),
         *_folder(settings.embedded.data_dir),
         _descriptors(),
@@ -54,6 +56,15 @@ def _python() -> CheckResult:
             "python", FAIL, f"{version} is too old", "install Python 3.11 or newer, then `make clean install`"
         )
     return CheckResult("python", OK, version)
+
+
+def _build() -> list[CheckResult]:
+    """Says where this Python is slower than it could be; nothing where it is not, or that cannot be known."""
+    if interpreter.is_optimised() is not False:
+        return []
+    found = "without profile-guided optimisation; with it a quiet event takes 5 to 11 % less CPU"
+    mend = "use Debian's Python or the image's, or build yours by `./configure --enable-optimizations`"
+    return [CheckResult("python build", INFO, found, mend)]
 
 
 def _folder(folder: Path) -> list[CheckResult]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ops.bench.report import ReportRow, as_json, line, middle, number
+from ops import interpreter
+from ops.bench.report import ReportRow, as_json, head, line, middle, number
 
 
 def test_a_figure_has_three_digits_that_say_something() -> None:
@@ -25,6 +26,11 @@ def test_what_was_left_out_has_no_figure_and_says_why() -> None:
 
     assert row.figure is None and line(row).endswith("–  not installed")
     assert json.loads(as_json([row]))[0]["median"] is None
+
+
+def test_the_table_and_the_json_say_which_python_measured() -> None:
+    assert head().startswith(interpreter.name()) and "busy" in head()
+    assert json.loads(as_json([ReportRow("fanout", "nchan")]))[0]["python"] == interpreter.name()
 
 
 def test_the_median_of_each_value_is_taken_over_runs() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ops import interpreter
 from ops.cli.checks import machine
 from ops.cli.checks.findings import FAIL, INFO, OK, WARN
 from ops.environment import RawValue
@@ -43,6 +44,23 @@ def test_a_secret_is_for_our_user_only(tmp_path: Path, mode: int, verdict: str) 
     (found,) = machine._secrets(_with_seed(seed))
 
     assert (found.check, found.verdict) == ("NATS nkey seed", verdict)
+
+
+def test_a_python_without_profile_guided_optimisation_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interpreter, "is_optimised", lambda: False)
+
+    (found,) = machine._build()
+
+    assert found.verdict == INFO and "profile-guided" in found.found and "--enable-optimizations" in found.mend
+
+
+@pytest.mark.parametrize("optimised", [True, None])
+def test_a_python_that_is_or_may_be_optimised_is_not_noted(
+    monkeypatch: pytest.MonkeyPatch, optimised: bool | None
+) -> None:
+    monkeypatch.setattr(interpreter, "is_optimised", lambda: optimised)
+
+    assert machine._build() == []
 
 
 def test_a_secret_that_is_missing_is_a_failure(tmp_path: Path) -> None:
