@@ -15,6 +15,7 @@ from ops.cli.checks.cameras import examine_cameras
 from ops.cli.checks.findings import FAIL, OK, WARN, CheckResult, clock_finding, store_mend
 from ops.cli.checks.octanes import examine_octanes
 from ops.cli.checks.recordings import examine_recordings
+from ops.cli.checks.reshard import Answers, examine_reshard
 from ops.process.micro import answering
 from ops.settings import Settings
 from router import provisioning, topology
@@ -77,7 +78,8 @@ async def _examine_open(broker: Broker, settings: Settings) -> AsyncGenerator[Ch
     for finding in await _streams(broker, settings):
         yield finding
     yield await _partitions(broker)
-    for finding in await _actors(broker.connection):
+    heard = await answering(broker.connection, set(ACTORS), 1.0)
+    for finding in (*_actors(heard), *await examine_reshard(broker, heard)):
         yield finding
     for finding in await _alerts(broker.connection):
         yield finding
@@ -139,8 +141,7 @@ async def _events(broker: Broker) -> CheckResult:
     return CheckResult("events", OK, f"{kept}, in {len(names)} streams, {former} of them sealed by a reshard")
 
 
-async def _actors(connection: Connection) -> list[CheckResult]:
-    heard = await answering(connection, set(ACTORS), 1.0)
+def _actors(heard: Answers) -> list[CheckResult]:
     findings = []
     for name, part in ACTORS.items():
         if answers := heard.get(name):
