@@ -19,6 +19,7 @@ import msgspec
 from edge.metrics import record_faults
 from router.bucket_cache import BucketCache
 from router.clock import wall
+from router.cluster.departures import Departures
 from router.cluster.role import Role, RoleSettings
 from router.errors import BrokerError, Conflict, Refused
 from router.nats.bucket import Bucket, Entry, WriteGuard, read_through
@@ -89,6 +90,7 @@ class Jobs(Generic[J, R]):
         begin: Callable[[J, int], R],
         settings: JobSettings,
         guard: WriteGuard | None = None,
+        departures: Departures | None = None,
     ) -> None:
         """`begin(job, revision)` makes the work on a job, with a copy of it: what the watch reports must not change it."""
         self.kind = kind
@@ -98,7 +100,7 @@ class Jobs(Generic[J, R]):
         self._decode = decoder(stored, JOBS)
         self._mirror: BucketCache[str, J] = BucketCache()
         self._bucket = Bucket(connection, JOBS, guard)
-        self._role = Role(Bucket(connection, LEASES), role, secrets.token_hex(8), settings.role)
+        self._role = Role(Bucket(connection, LEASES), role, secrets.token_hex(8), settings.role, departures=departures)
         self._cancelled: set[str] = set()
         # Set once all jobs have been read.
         self._read = asyncio.Event()

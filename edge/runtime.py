@@ -71,7 +71,11 @@ class Edge:
         self.registry = Registry.over(broker.connection, self.store)
         self.alerts = AlertStore(broker, self.store)
         self.rules = RuleStore(broker, self.store)
-        self.cluster_stats = ClusterStats(broker.connection, partial(lag.measure, self.hub))
+        self.cluster_stats = ClusterStats(
+            broker.connection,
+            partial(lag.measure, self.hub),
+            lambda: len(self.webhooks.partitions.ownership.alive()),
+        )
         self.poll_receipts = PollReceipts()
         self.throughput = Throughput(broker, self.hub, self.cluster_stats)
         self.authenticator = Authenticator(
@@ -105,9 +109,15 @@ class Edge:
             self.webhooks.delivery_stats.session,
         )
         self.compaction = Compaction(broker, self.registry)
-        self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions, guard=self.store)
+        partitions, departures = self.webhooks.settings.partitions, self.webhooks.departures
+        self.redrives = Redrives(broker, self.registry, partitions, guard=self.store, departures=departures)
         self.recoveries = Recoveries(
-            broker, self.registry, self.webhooks.settings.partitions, filtering=self.filtering, guard=self.store
+            broker,
+            self.registry,
+            partitions,
+            filtering=self.filtering,
+            guard=self.store,
+            departures=departures,
         )
         self.verification = Verification(self.registry, guard, self.webhooks.attempts)
         self.registry.on_change(self._session_changed)

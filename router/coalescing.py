@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import partial
 
 _PHASE_MS = random.randrange(3_600_000)
+# What `coalesced_sleep(..., everywhere=True)` adds: multiples by the wall clock, as it was against the monotonic one at the start.
+_WALL_MS = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000
 # Shorter intervals have timers of their own.
 _MIN_MS = 20
 
@@ -33,8 +35,12 @@ def until_multiple(interval: float) -> float:
     return _left(_now(), whole) / 1000 if whole >= _MIN_MS else interval
 
 
-async def coalesced_sleep(interval: float) -> None:
-    """Sleeps until the next multiple of an interval, which is never longer than the interval."""
+async def coalesced_sleep(interval: float, everywhere: bool = False) -> None:
+    """Sleeps until the next multiple of an interval, which is never longer than the interval.
+
+    With `everywhere` the multiples lie at the same moment in all processes, as far as their machines' clocks agree: for what
+    every process sends to every other one, which then wakes each of them once and not once for each sender.
+    """
     whole = round(interval * 1000)
     if whole < _MIN_MS:
         await asyncio.sleep(interval)
@@ -46,7 +52,7 @@ async def coalesced_sleep(interval: float) -> None:
         if not slept.done():
             slept.set_result(None)
 
-    _call(loop, whole, wake)
+    _call(loop, whole, wake, _WALL_MS if everywhere else _PHASE_MS)
     await slept
 
 
@@ -80,12 +86,12 @@ def _repeat(loop: asyncio.AbstractEventLoop, whole: int, intervals: dict[int, _C
             call()
 
 
-def _call(loop: asyncio.AbstractEventLoop, whole: int, call: Callable[[], None]) -> None:
+def _call(loop: asyncio.AbstractEventLoop, whole: int, call: Callable[[], None], phase: int | None = None) -> None:
     calls = _due.get(loop)
     if calls is None:
         calls = _due[loop] = {}
     now = _now()
-    left = _left(now, whole)
+    left = _left(now, whole, phase)
     together = calls.get(now + left)
     if together is None:
         together = calls[now + left] = []
@@ -102,5 +108,5 @@ def _now() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def _left(now: int, whole: int) -> int:
-    return whole - (now + _PHASE_MS) % whole
+def _left(now: int, whole: int, phase: int | None = None) -> int:
+    return whole - (now + (_PHASE_MS if phase is None else phase)) % whole

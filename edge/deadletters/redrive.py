@@ -21,6 +21,7 @@ from edge.errors import Problem
 from edge.jobs import ENDED, Jobs
 from edge.sessions.registry import Registry
 from router.broker import Broker
+from router.cluster.departures import Departures
 from router.codec import rfc3339
 from router.deadletter import DeadLetter
 from router.nats.bucket import WriteGuard
@@ -40,6 +41,7 @@ class Redrives:
         partitions: int,
         settings: RedriveSettings | None = None,
         guard: WriteGuard | None = None,
+        departures: Departures | None = None,
     ) -> None:
         self.settings = settings or RedriveSettings()
         self.broker = broker
@@ -48,7 +50,7 @@ class Redrives:
         self.dead = self._destinations.dead
         self.search = Search(self.dead)
         self._jobs: Jobs[RedriveJob, RedriveRun] = Jobs(
-            broker.connection, "redrive", ROLE, RedriveJob, self._begin, self.settings, guard
+            broker.connection, "redrive", ROLE, RedriveJob, self._begin, self.settings, guard, departures
         )
         self._notifier = DeadLetterNotifier(broker, self._added)
 

@@ -1,4 +1,4 @@
-"""Cluster statistics: tracks which edge processes are alive, and adds up what each has counted per session."""
+"""Cluster statistics: adds up what each edge process has counted per session."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from edge.stats import Stats, received, total
-from router.cluster.leases import Leases, Viewers, view_key, watch
 from router.cluster.peers import answer_peer, ask_peers
 from router.nats.connection import Connection
 
-# Edge processes hold `view.edge.fleet.<id>`: the same count of live leases that viewers use.
-DOMAIN, ENTITY = "edge", "fleet"
-LEASE_SECONDS = 9.0
 SUBJECT = "edge.stats"
 
 
 class ClusterStats:
     """This process's session statistics, and their sum over all edge processes."""
 
-    def __init__(self, connection: Connection, measure: Callable[[Mapping[str, Stats]], None]) -> None:
-        """`measure` updates the statistics that change without an event, such as lag."""
+    def __init__(
+        self, connection: Connection, measure: Callable[[Mapping[str, Stats]], None], size: Callable[[], int]
+    ) -> None:
+        """`measure` updates the statistics that change without an event, such as lag.
+
+        `size` says how many edge processes are alive, this one included.
+        """
         self.id = secrets.token_hex(4)
         self.stats: dict[str, Stats] = {}
         self._connection = connection
         self._measure = measure
-        self._fleet = Viewers(DOMAIN, ENTITY)
+        self._size = size
 
     @property
     def size(self) -> int:
         """How many edge processes are alive, this one included."""
-        return max(1, self._fleet.count)
+        return max(1, self._size())
 
     def of(self, session_id: str) -> Stats:
         """This process's statistics of a session; its readers change them in place."""
@@ -46,12 +47,10 @@ class ClusterStats:
         self.stats.pop(session_id, None)
 
     async def run(self) -> None:
-        """Holds this process's lease, watches those of the others and answers them, until cancelled."""
+        """Answers the other processes until cancelled."""
         listening = await self._connection.listen(SUBJECT, self._asked)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(Leases(self._connection).hold(view_key(DOMAIN, ENTITY, self.id), LEASE_SECONDS))
-                group.create_task(watch(self._fleet, self._connection))
+            await asyncio.Event().wait()
         finally:
             await listening.stop()
 

@@ -33,6 +33,7 @@ from edge.webhooks.worker.context import WorkerContext, WorkerSettings
 from edge.webhooks.worker.worker import PartitionWorker
 from router.broker import Broker
 from router.clock import wall
+from router.cluster.departures import Departures
 from router.cluster.partitions import Partitions
 from router.cluster.role import RoleSettings
 from router.coalescing import coalesced_sleep
@@ -95,6 +96,8 @@ class Webhooks:
         publisher = Publisher(broker.connection)
         holder = secrets.token_hex(8)
         self.delivery_stats = DeliveryStats(broker, holder)
+        # Of the members of the partitions, which all edge processes are.
+        self.departures = Departures()
         self.fanout = Fanout(
             broker,
             registry,
@@ -111,6 +114,7 @@ class Webhooks:
             health=self.settings.worker.breaker,
             keep=self.settings.worker.keep,
             subscribe=subscribe,
+            departures=self.departures,
         )
         self._context = WorkerContext(
             broker,
@@ -133,6 +137,7 @@ class Webhooks:
             self._begin,
             self.settings.owner,
             metrics.PartitionMetrics(),
+            self.departures,
         )
         self._ready = asyncio.Event()
         self._closing = False

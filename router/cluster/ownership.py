@@ -89,17 +89,12 @@ class Ownership:
         if name == self.holder:
             for member in self._members.values():
                 member.missed += 1
-            return False
+            return any(member.missed == MISSED for member in self._members.values())
         if not alive:
             return self._members.pop(name, None) is not None
         is_new = name not in self._members
         self._members[name] = _Member(asyncio.get_running_loop().time())
         return is_new
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether no other member is known."""
-        return not self._members
 
     def wrote(self, partition: int, holder: str, revision: int) -> bool:
         """Takes the answer to an own write; returns whether it is still the newest."""

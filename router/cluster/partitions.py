@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
+from router.cluster.departures import Departures
 from router.cluster.membership import Membership
 from router.cluster.ownership import ABANDONED, KEYS, Ownership, owner_key, owner_value
 from router.cluster.role import RoleSettings
@@ -29,9 +30,9 @@ from router.nats.bucket import Bucket, Entry
 log = logging.getLogger(__name__)
 
 # How often the owners are read again, in seconds: sixteen small reads by each edge.
-RECONCILE_SECONDS = 15.0
-# While no other process is known and all partitions are worked here, they are looked at again so seldom.
-LONE_SECONDS = 5.0
+RECONCILE_SECONDS = 60.0
+# While this process works its share, and no other is heard to come or go, the partitions are looked at again so seldom.
+SETTLED_SECONDS = 5.0
 # So long a term may take to end after it was closed; one that still waits for an answer of NATS then is cancelled, since
 # nobody else can work its partition meanwhile.
 LINGER_SECONDS = 5.0
@@ -70,8 +71,12 @@ class Partitions:
         begin: Callable[[int, int, bool], Term],
         settings: RoleSettings,
         counters: PartitionCounters,
+        departures: Departures | None = None,
     ) -> None:
-        """`begin(partition, epoch, clean)` makes a term; `clean` says that the predecessor let go in good order."""
+        """`begin(partition, epoch, clean)` makes a term; `clean` says that the predecessor let go in good order.
+
+        `departures` is told when processes come and go.
+        """
         self.settings = settings
         self.ownership = Ownership(count, holder, settings.ttl)
         self.terms: dict[int, Term] = {}
@@ -80,6 +85,7 @@ class Partitions:
         self._holder = holder
         self._begin = begin
         self._counters = counters
+        self._departures = departures or Departures()
         self._running: dict[int, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._letting_go: set[int] = set()
@@ -118,7 +124,7 @@ class Partitions:
                     self._news.clear()
                     await self._look(grace)
                     try:
-                        pause = LONE_SECONDS if self._is_alone_and_settled else self.settings.poll
+                        pause = SETTLED_SECONDS if self._is_settled else self.settings.poll
                         async with asyncio.timeout(until_multiple(pause)):
                             await self._news.wait()
                     except TimeoutError:
@@ -130,9 +136,14 @@ class Partitions:
                     task.cancel()
 
     @property
-    def _is_alone_and_settled(self) -> bool:
-        """Whether no other process is known and all is worked here, so that nothing changes without news."""
-        return len(self._running) == self._count and self._membership.held and self.ownership.is_alone
+    def _is_settled(self) -> bool:
+        """Whether this process works its share and nothing else, so that nothing changes without news."""
+        return (
+            self._membership.held
+            and not self._letting_go
+            and len(self._running) == self.ownership.share(self.ownership.alive())
+            and not any(map(self._is_ours_and_idle, range(self._count)))
+        )
 
     async def close(self, grace: float) -> None:
         """Lets all partitions go, in good order; `run` then returns."""
@@ -172,6 +183,7 @@ class Partitions:
     def _heard(self, entry: Entry, _ready: bool) -> None:
         if self.ownership.heard(entry):
             self._news.set()
+            self._departures.tell()
 
     def _renewed(self) -> None:
         """The bucket was recreated: nobody owns anything in it until it is claimed again."""

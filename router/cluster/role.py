@@ -7,13 +7,15 @@ over, so that there are never two.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from router.coalescing import coalesced_sleep
+from router.cluster.departures import Departures
+from router.coalescing import coalesced_sleep, until_multiple
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket
 from router.tasks import run_cancellable
@@ -29,12 +31,16 @@ class LeadershipLost(Exception):
 class RoleSettings:
     """How fast a role gets a new leader: after `ttl` and one `poll`, in seconds, where the last one died.
 
+    Who is told of departures looks only every `poll_seldom` while nothing has ended: so late is a role taken over that its
+    leader has lost or released without ending.
+
     A leader that cannot refresh its lease steps down before another can be elected. With `steps_down=False` it goes on
     until it learns of a successor, which suits work that no other process can do while NATS is away.
     """
 
     ttl: float = 4.0
     poll: float = 0.5
+    poll_seldom: float = 5.0
     steps_down: bool = True
 
     @property
@@ -58,8 +64,12 @@ class Role:
         holder: str,
         settings: RoleSettings | None = None,
         dead: Callable[[str], bool] = lambda _holder: False,
+        departures: Departures | None = None,
     ) -> None:
-        """`dead(holder)` may know that a holder has died, whose lease is then not waited for."""
+        """`dead(holder)` may know that a holder has died, whose lease is then not waited for.
+
+        With `departures` the lease is looked at often only when a process has ended, which may have been the leader.
+        """
         self.is_leader = False
         # The leader, as far as is known while waiting.
         self.owner = ""
@@ -69,6 +79,11 @@ class Role:
         self._key = key
         self._holder = holder.encode()
         self._revision = 0
+        # Until when the lease is looked at often (monotonic time of the loop), and what ends a long wait.
+        self._often_until = math.inf if departures is None else 0.0
+        self._departed = asyncio.Event()
+        if departures is not None:
+            departures.on_departure(self._departed.set)
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Waits to be elected, works while it is the leader, and stands again where it lost the role; until cancelled.
@@ -97,6 +112,7 @@ class Role:
             await self._release()
 
     async def _acquire(self) -> None:
+        self._look_often()
         while True:
             try:
                 entry = await self._bucket.get(self._key)
@@ -119,7 +135,24 @@ class Role:
                 log.debug(
                     "leader election could not be tried; retrying", extra={"role": self._key, "fault": str(fault)}
                 )
+                # Who led may have lost its lease meanwhile.
+                self._look_often()
+            await self._pause()
+
+    def _look_often(self) -> None:
+        """Looks often for as long as it may take a leader that has ended to lose its lease."""
+        self._departed.clear()
+        self._often_until = max(self._often_until, asyncio.get_running_loop().time() + 2 * self.settings.ttl)
+
+    async def _pause(self) -> None:
+        if asyncio.get_running_loop().time() < self._often_until:
             await coalesced_sleep(self.settings.poll)
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(until_multiple(self.settings.poll_seldom)):
+                    await self._departed.wait()
+        if self._departed.is_set():
+            self._look_often()
 
     async def _work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         self.is_leader = True
@@ -137,7 +170,8 @@ class Role:
         good = loop.time()
         while True:
             if loop.time() - good < self.settings.refresh:
-                await coalesced_sleep(self.settings.refresh)
+                # With the membership lease of this process.
+                await coalesced_sleep(self.settings.refresh, everywhere=True)
             else:
                 await asyncio.sleep(0.2)
             asked = loop.time()

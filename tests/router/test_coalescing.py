@@ -39,6 +39,22 @@ async def test_a_sleep_is_never_longer_than_its_interval() -> None:
         assert until_multiple(interval) > 0 or interval == 0.0
 
 
+async def test_what_all_processes_do_at_the_same_moments_lies_at_multiples_by_the_wall_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, timers = asyncio.get_running_loop(), list[float]()
+    call_later = loop.call_later
+    monkeypatch.setattr(
+        loop, "call_later", lambda delay, *rest, **more: (timers.append(delay), call_later(delay, *rest, **more))[1]
+    )
+    # 150 ms past a multiple, by the wall clock.
+    monkeypatch.setattr(coalescing, "_now", lambda: 1_000_000 - coalescing._WALL_MS % 200 + 150)
+
+    await coalesced_sleep(0.2, everywhere=True)
+
+    assert timers == [0.05]
+
+
 async def test_short_intervals_are_slept_as_they_are() -> None:
     began = time.monotonic()
     await coalesced_sleep(0.005)

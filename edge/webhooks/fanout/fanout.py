@@ -37,6 +37,7 @@ from edge.webhooks.fanout.shard_events import ShardEvents, Subscribe
 from edge.webhooks.fanout.shard_fanout import FanoutParts, ShardFanout
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
+from router.cluster.departures import Departures
 from router.cluster.role import LeadershipLost, Role
 from router.coalescing import coalesced_sleep
 from router.errors import BrokerError, Conflict
@@ -74,6 +75,7 @@ class Fanout:
         health: CircuitBreakerSettings | None = None,
         keep: float = 7 * 86400.0,
         subscribe: Subscribe | None = None,
+        departures: Departures | None = None,
     ) -> None:
         """`subscribe` receives events by what the process has subscribed already; without it the fan-out subscribes itself.
 
@@ -86,7 +88,7 @@ class Fanout:
         self._broker = broker
         self._registry = registry
         bucket = Bucket(broker.connection, LEASES)
-        self._role = Role(bucket, ROLE, holder, settings.role)
+        self._role = Role(bucket, ROLE, holder, settings.role, departures=departures)
         self.room = Room(broker, settings.room)
         self._admission = FanoutAdmission(self.room, condition, health)
         self._parts = FanoutParts(

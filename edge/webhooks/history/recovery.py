@@ -27,6 +27,7 @@ from edge.webhooks.history.redelivery import Redelivery
 from router.beginning import Beginnings
 from router.broker import Broker
 from router.clock import wall
+from router.cluster.departures import Departures
 from router.codec import rfc3339
 from router.cursor import Start
 from router.event_place import place_in
@@ -56,13 +57,14 @@ class Recoveries:
         settings: RecoverySettings | None = None,
         filtering: Filtering | None = None,
         guard: WriteGuard | None = None,
+        departures: Departures | None = None,
     ) -> None:
         self.settings = settings or RecoverySettings()
         self.broker = broker
         self.attempts = Attempts(broker)
         self._redelivery = Redelivery(broker, registry, partitions, filtering)
         self._jobs: Jobs[Recovery, RecoveryRun] = Jobs(
-            broker.connection, "recovery", ROLE, Recovery, self._begin, self.settings, guard
+            broker.connection, "recovery", ROLE, Recovery, self._begin, self.settings, guard, departures
         )
 
     @property

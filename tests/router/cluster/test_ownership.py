@@ -63,9 +63,11 @@ async def test_a_member_is_gone_once_it_was_silent_while_this_process_heard_itse
     ownership.heard(member("b"))
 
     for _ in range(MISSED - 1):
-        ownership.heard(member("a"))
+        assert not ownership.heard(member("a"))
     assert ownership.alive() == ["a", "b"]
-    ownership.heard(member("a"))
+    # That is news, once.
+    assert ownership.heard(member("a"))
+    assert not ownership.heard(member("a"))
 
     assert ownership.alive() == ["a"]
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.broker import Broker
+from router.cluster.departures import Departures
 from router.cluster.ownership import MISSED, Ownership, owner_key, owner_value, unowned
 from router.cluster.partitions import Partitions
 from router.cluster.role import RoleSettings
@@ -60,7 +61,9 @@ class Term:
 class Member:
     """A process that wants its share."""
 
-    def __init__(self, broker: Broker, name: str, kind: type[Bucket] = Bucket) -> None:
+    def __init__(
+        self, broker: Broker, name: str, kind: type[Bucket] = Bucket, departures: Departures | None = None
+    ) -> None:
         self.mine: set[int] = set()
         self.terms: list[Term] = []
         self.broker = broker
@@ -72,6 +75,7 @@ class Member:
             lambda partition, epoch, clean: Term(self, partition, clean),
             SETTINGS,
             self.counted,
+            departures,
         )
         self.task = asyncio.ensure_future(self.partitions.run())
 
@@ -82,10 +86,10 @@ class Member:
         await asyncio.gather(self.task, return_exceptions=True)
 
 
-async def join(url: str, name: str, kind: type[Bucket] = Bucket) -> Member:
+async def join(url: str, name: str, kind: type[Bucket] = Bucket, departures: Departures | None = None) -> Member:
     broker = Broker(unhurried(url), name)
     await broker.open()
-    return Member(broker, name, kind)
+    return Member(broker, name, kind, departures)
 
 
 @pytest.fixture
@@ -128,15 +132,34 @@ async def test_partitions_are_shared_evenly_as_processes_come_go_and_die(own_nat
     await leave(first)
 
 
-async def test_who_is_alone_and_looks_seldom_shares_with_others_at_once(own_nats: str, monkeypatch: Any):
-    monkeypatch.setattr("router.cluster.partitions.LONE_SECONDS", 3600.0)
+async def test_those_who_have_their_shares_and_look_seldom_hear_at_once_who_comes_dies_and_leaves(
+    own_nats: str, monkeypatch: Any
+):
+    monkeypatch.setattr("router.cluster.partitions.SETTLED_SECONDS", 3600.0)
     first = await join(own_nats, "a")
-    await eventually(lambda: first.partitions._is_alone_and_settled)
+    await eventually(lambda: first.partitions._is_settled)
 
+    second, third = await join(own_nats, "b"), await join(own_nats, "c")
+    everyone = (first, second, third)
+    await eventually(lambda: shared(*everyone) and all(each.partitions._is_settled for each in everyone))
+    await second.die()
+    await eventually(lambda: shared(first, third) and first.partitions._is_settled and third.partitions._is_settled)
+    await leave(third)
+    await eventually(lambda: shared(first))
+    await leave(first)
+
+
+async def test_who_waits_for_a_role_is_told_that_a_member_died(own_nats: str):
+    departures, told = Departures(), asyncio.Event()
+    departures.on_departure(told.set)
+    first = await join(own_nats, "a", departures=departures)
     second = await join(own_nats, "b")
     await eventually(lambda: shared(first, second))
+    told.clear()
+
     await second.die()
-    await eventually(lambda: shared(first))
+
+    await asyncio.wait_for(told.wait(), PATIENCE)
     await leave(first)
 
 

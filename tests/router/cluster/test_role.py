@@ -6,9 +6,10 @@ import time
 import pytest
 
 from router.broker import Broker
+from router.cluster.departures import Departures
 from router.cluster.role import LeadershipLost, Role, RoleSettings
 from router.errors import Timeout
-from router.nats.bucket import Bucket
+from router.nats.bucket import Bucket, Entry
 from router.nats.settings import BrokerSettings
 from router.topology import LEASES
 from tests.waiting import PATIENCE, eventually
@@ -19,11 +20,33 @@ SETTINGS = RoleSettings(ttl=6.0, poll=0.1)
 FOR_EVER = RoleSettings(ttl=3600.0, poll=0.1)
 
 
+# While nobody is heard to end, the lease is looked at again so seldom.
+SELDOM = RoleSettings(ttl=6.0, poll=0.1, poll_seldom=3600.0)
+
+
+class CountingBucket(Bucket):
+    """Counts the looks at a lease."""
+
+    looks = 0
+
+    async def get(self, key: str) -> Entry | None:
+        self.looks += 1
+        return await super().get(key)
+
+
 class Contender:
     """A process that wants the role, and counts how often it got it."""
 
-    def __init__(self, broker: Broker, key: str, name: str, settings: RoleSettings = SETTINGS) -> None:
-        self.role = Role(Bucket(broker.connection, LEASES), f"role.{key}", name, settings)
+    def __init__(
+        self,
+        broker: Broker,
+        key: str,
+        name: str,
+        settings: RoleSettings = SETTINGS,
+        departures: Departures | None = None,
+    ) -> None:
+        self.bucket = CountingBucket(broker.connection, LEASES)
+        self.role = Role(self.bucket, f"role.{key}", name, settings, departures=departures)
         self.terms = 0
         self.working = False
         self.failing = asyncio.Event()
@@ -85,6 +108,45 @@ async def test_who_dies_is_followed_after_the_ttl(broker: Broker, broker_setting
     await first.leave()
     await second.leave()
     await dying.close()
+
+
+async def test_who_hears_of_departures_looks_seldom_until_a_process_has_ended(
+    broker: Broker, broker_settings: BrokerSettings, entity: str, monkeypatch: pytest.MonkeyPatch
+):
+    # As if the time in which it looks often after its start were over.
+    monkeypatch.setattr(Role, "_look_often", lambda _role: None)
+    dying = Broker(broker_settings, "dying")
+    await dying.open(apply=False)
+    first = Contender(dying, entity, "first", SELDOM)
+    await eventually(lambda: first.working)
+    departures = Departures()
+    second = Contender(broker, entity, "second", SELDOM, departures)
+    await eventually(lambda: second.role.owner == "first")
+    monkeypatch.undo()
+
+    await dying.connection._wire.close()
+    await eventually(lambda: not first.working)
+    assert second.bucket.looks == 1
+    departures.tell()
+
+    await eventually(lambda: second.working)
+    await first.leave()
+    await second.leave()
+    await dying.close()
+
+
+async def test_a_role_that_its_leader_lost_without_ending_is_taken_at_the_next_look(broker: Broker, entity: str):
+    settings = RoleSettings(ttl=3600.0, poll=0.1, poll_seldom=1.0)
+    first = Contender(broker, entity, "first", settings)
+    await eventually(lambda: first.working)
+    second = Contender(broker, entity, "second", settings, Departures())
+    second.role._often_until = 0.0
+    await eventually(lambda: second.role.owner == "first")
+
+    await first.leave()
+
+    await eventually(lambda: second.working)
+    await second.leave()
 
 
 async def test_work_that_finds_the_role_lost_begins_again(broker: Broker, entity: str):
