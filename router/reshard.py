@@ -48,6 +48,15 @@ class BadReshard(BadInput):
     code = "bad_reshard"
 
 
+class UnfinishedReshard(BrokerError):
+    """the reshard was not finished"""
+
+    def __init__(self, message: str, is_passing: bool) -> None:
+        """`is_passing`: NATS did not answer, so the same call may finish it without anything being done about that."""
+        super().__init__(message)
+        self.is_passing = is_passing
+
+
 def plan(entry: LayoutEntry, shards: int, window: float) -> LayoutEntry | None:
     """The entry while the events are put into so many streams; None where they are. Raises BadReshard.
 
@@ -93,9 +102,29 @@ class Reshard:
         self._tell = tell
         self._bucket = Bucket(broker.connection, LAYOUT)
         self._revision = 0
+        # What has become of the events, for who is told that the reshard is not finished.
+        self._standing = "nothing was changed"
 
     async def run(self) -> bool:
-        """Does what is left to do; False where nothing was. Raises BadReshard, Unsuitable and BrokerError."""
+        """Does what is left to do; False where nothing was. Raises BadReshard, and UnfinishedReshard where NATS is the reason."""
+        try:
+            return await self._run()
+        except asyncio.CancelledError:
+            self._tell(f"interrupted; {self._standing}; {self._again}")
+            raise
+        except Forbidden as fault:
+            rights = f"give the user the rights of `streams` in k8s/base/nats/accounts.conf; {self._again}"
+            raise UnfinishedReshard(f"{fault}; {self._standing}; {rights}", is_passing=False) from None
+        except Unsuitable as fault:
+            raise UnfinishedReshard(f"{fault}; {self._standing}", is_passing=False) from None
+        except BrokerError as fault:
+            raise UnfinishedReshard(f"{fault}; {self._standing}; {self._again}", is_passing=True) from None
+
+    @property
+    def _again(self) -> str:
+        return f"`callboard streams reshard {self._shards}` finishes it"
+
+    async def _run(self) -> bool:
         before = await self._read()
         wanted = plan(before, self._shards, self._topology.dedup_window)
         if wanted is None:
@@ -105,12 +134,22 @@ class Reshard:
         current, following = before.layout.current, generation(wanted.next.number, wanted.next.shards)
         if before.next is None:
             await self._refuse_former_versions()
-            await self._make(following)
+            await self._prove_rights(current)
+            self._standing = (
+                f"{names(following)} may have been made, and hold nothing; events go to {names(current)} as before"
+            )
+            try:
+                await self._make(following)
+            except Unsuitable:
+                self._standing = "nothing was changed"
+                raise
             await self._write(wanted)
         else:
             self._tell(f"a reshard to {_count(self._shards)} was begun; it is finished now")
+            self._standing = f"{names(current)} may be sealed, and publishers wait then"
             await self._make(following)
         self._tell(f"sealing {names(current)}")
+        self._standing = f"{names(current)} may be sealed, and publishers wait then"
         ends = [await self._seal(shard) for shard in current.shards]
         await self._write(layout_entry.finished(wanted, ends, wall.now_ns()))
         self._tell(f"new events go to {names(following)}; {names(current)} is kept until its events are too old")
@@ -142,6 +181,16 @@ class Reshard:
             raise BadReshard(
                 f"edges of a former version run, whose readers would get no new events: {', '.join(found)}; update or stop them first"
             )
+
+    async def _prove_rights(self, current: Generation) -> None:
+        """Raises Forbidden where the streams could not be sealed later, when publishers already wait."""
+        for shard in current.shards:
+            stream = Stream(self._connection, shard.stream)
+            try:
+                await stream.update((await stream.info())["config"])
+            except Refused as refusal:
+                if refusal.err_code != ErrorCode.STREAM_NOT_FOUND:
+                    raise
 
     async def _write(self, entry: LayoutEntry) -> None:
         try:
@@ -186,12 +235,12 @@ class Reshard:
                     log.error("stream of events is missing; it ends at 0", extra={"stream": shard.stream})
                     return 0
                 fault = refusal
+            except Forbidden:
+                raise
             except Timeout as timeout:
                 fault = timeout
             if loop.time() > deadline:
-                raise Timeout(
-                    f"{shard.stream} could not be sealed: {fault}; publishers wait meanwhile: run this again soon"
-                ) from None
+                raise Timeout(f"{shard.stream} could not be sealed: {fault}") from None
             await asyncio.sleep(0.2)
 
     async def _end(self, stream: Stream) -> int | None:
@@ -293,9 +342,10 @@ def _count(shards: int) -> str:
 
 
 def _why(shard: Shard, refusal: Refused) -> str:
-    if refusal.err_code != ErrorCode.STORAGE_RESOURCES_EXCEEDED:
-        return f"stream {shard.stream} cannot be made: {refusal.description}; nothing was changed"
+    why = f"stream {shard.stream} cannot be made: {refusal.description}"
+    if refusal.err_code != ErrorCode.STORAGE_RESOURCES_EXCEEDED and "storage" not in refusal.description:
+        return f"{why}; see the limits of JetStream, and of the account"
     return (
-        f"stream {shard.stream} cannot be made: {refusal.description}; the former streams keep their room until their events are too "
-        "old: lower CALLBOARD_EVENTS_MAX_BYTES, or give JetStream more storage; nothing was changed"
+        f"{why}; the former streams keep their room until their events are too old: lower CALLBOARD_EVENTS_MAX_BYTES, or give JetStream "
+        "more storage"
     )

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json as jsonlib
 
 from ops.cli.interruptible import run_interruptibly
+from ops.cli.streams import PAUSE, open_within
 from ops.process.logs import configure_quiet
 from ops.settings import Settings
 from router.broker import SETTLE_SECONDS, Broker
 from router.layout import generation
 from router.nats.stream import Stream
-from router.reshard import Reshard, Tell, names, plan
+from router.reshard import Reshard, Tell, UnfinishedReshard, names, plan
 from router.topology import event_stream
 
 
-def run_reshard(settings: Settings, shards: int, *, dry_run: bool, json: bool) -> int:
+def run_reshard(settings: Settings, shards: int, *, patience: float, dry_run: bool, json: bool) -> int:
     """Puts the events into so many streams, or says what that would do; prints each step.
 
-    Raises BadReshard, Unsuitable and BrokerError. Run again it finishes what was interrupted.
+    NATS is waited for, and what it interrupts is tried again, as long as `patience` lasts. Raises BadReshard and BrokerError.
+    Run again it finishes what was interrupted.
     """
     configure_quiet(settings.log)
     steps: list[str] = []
@@ -27,20 +30,28 @@ def run_reshard(settings: Settings, shards: int, *, dry_run: bool, json: bool) -
         if not json:
             print(line, flush=True)
 
-    changed = run_interruptibly(_reshard(settings, shards, dry_run, tell))
+    changed = run_interruptibly(_reshard(settings, shards, patience, dry_run, tell))
     if json:
         print(jsonlib.dumps({"shards": shards, "changed": changed, "dry_run": dry_run, "steps": steps}))
     return 0
 
 
-async def _reshard(settings: Settings, shards: int, dry_run: bool, tell: Tell) -> bool:
-    broker = Broker(settings.broker, "streams", settings.topology)
-    await broker.open(apply=False)
+async def _reshard(settings: Settings, shards: int, patience: float, dry_run: bool, tell: Tell) -> bool:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    broker = await open_within(settings, deadline)
     try:
         if dry_run:
             await _describe(broker, shards, tell)
             return False
-        return await Reshard(broker, shards, tell).run()
+        while True:
+            try:
+                return await Reshard(broker, shards, tell).run()
+            except UnfinishedReshard as fault:
+                if not fault.is_passing or loop.time() > deadline:
+                    raise
+                tell(f"{fault}; trying again")
+            await asyncio.sleep(PAUSE)
     finally:
         await broker.close()
 

@@ -52,7 +52,7 @@ def run_streams(settings: Settings, what: str, *, patience: float = 0.0, json: b
 
 async def _compare(settings: Settings, apply: bool, patience: float, dropped: Tell) -> list[Difference]:
     deadline = asyncio.get_running_loop().time() + patience
-    broker = await _open(settings, deadline)
+    broker = await open_within(settings, deadline)
     try:
         if apply:
             # A server that has just started may still be electing.
@@ -69,7 +69,7 @@ async def _compare(settings: Settings, apply: bool, patience: float, dropped: Te
 async def _wait(settings: Settings, patience: float) -> list[Difference]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
-    broker = await _open(settings, deadline)
+    broker = await open_within(settings, deadline)
     try:
         while True:
             try:
@@ -85,7 +85,8 @@ async def _wait(settings: Settings, patience: float) -> list[Difference]:
         await broker.close()
 
 
-async def _open(settings: Settings, deadline: float) -> Broker:
+async def open_within(settings: Settings, deadline: float) -> Broker:
+    """Connects, again until the deadline where no NATS answers. Raises Unreachable and Unsuitable."""
     loop = asyncio.get_running_loop()
     while True:
         broker = Broker(settings.broker, "streams", settings.topology)

@@ -12,14 +12,15 @@ import pytest
 from router import layout_entry, provisioning
 from router.broker import Broker
 from router.cluster.ownership import ALIVE, member_key
-from router.errors import BrokerError, Timeout, Unsuitable
+from router.errors import BrokerError, Timeout
 from router.event import Event
 from router.layout import generation
 from router.layout_entry import KEY, MAX_GENERATIONS, KeptGeneration, LayoutEntry
 from router.nats.bucket import Bucket
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack, Stream, stream_names
-from router.reshard import BadReshard, Reshard, drop_old, plan, settled_end
+from router.reshard import BadReshard, Reshard, UnfinishedReshard, drop_old, plan, settled_end
 from router.topology import LAYOUT, LEASES, MIB, TopologySettings, event_stream, is_of_events
 from tests.router.resharding import SHORT, all_stored, broker_of, ids, reshard
 from tests.waiting import eventually
@@ -100,11 +101,69 @@ async def test_where_there_is_no_room_nothing_is_changed(own_nats: str) -> None:
     async with broker_of(own_nats) as broker:
         broker.topology = huge
 
-        with pytest.raises(Unsuitable, match="CALLBOARD_EVENTS_MAX_BYTES"):
+        with pytest.raises(UnfinishedReshard, match=r"CALLBOARD_EVENTS_MAX_BYTES.*nothing was changed"):
             await reshard(broker, 2)
 
         assert set(filter(is_of_events, await stream_names(broker.connection))) == {"EVENTS"}
         assert (await broker.publish(said("a", 1))).stream == "EVENTS"
+
+
+@pytest.mark.parametrize(
+    ("step", "standing"),
+    [
+        (
+            "making EVENTS_1_0",
+            "EVENTS_1_0 to EVENTS_1_1 may have been made, and hold nothing; events go to EVENTS as before",
+        ),
+        ("sealing EVENTS", "EVENTS may be sealed, and publishers wait then"),
+    ],
+)
+async def test_where_nats_is_killed_it_is_told_how_the_events_stand_and_the_same_call_finishes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, standing: str
+) -> None:
+    monkeypatch.setattr("router.reshard.SEAL_SECONDS", 0.0)
+    server = EmbeddedServer(EmbeddedSettings(data_dir=tmp_path, port=free_port()))
+    await server.start()
+
+    def killing(line: str) -> None:
+        if line == step:
+            assert server.process is not None
+            server.process.kill()
+
+    try:
+        # What is asked of a server that has just gone waits so long for the next one.
+        async with Broker(BrokerSettings(server.url, request_timeout=20.0), "test", SHORT) as broker:
+            await broker.publish(said("a", 1))
+            with pytest.raises(UnfinishedReshard) as raised:
+                await Reshard(broker, 2, killing).run()
+            assert standing in str(raised.value) and "`callboard streams reshard 2` finishes it" in str(raised.value)
+            assert raised.value.is_passing
+
+        assert server.process is not None
+        await server.process.wait()
+        await server.start()
+        async with broker_of(server.url) as broker:
+            await reshard(broker, 2)
+            assert (await broker.publish(said("a", 2))).stream.startswith("EVENTS_1_")
+            assert broker.layout.generations[0].ends == (1,)
+    finally:
+        await server.stop()
+
+
+async def test_a_reshard_that_is_cancelled_says_how_the_events_stand(own_nats: str) -> None:
+    async with broker_of(own_nats) as broker:
+        told: list[str] = []
+
+        def tell(line: str) -> None:
+            told.append(line)
+            if line == "making EVENTS_1_0":
+                running.cancel()
+
+        running = asyncio.ensure_future(Reshard(broker, 2, tell).run())
+        await asyncio.wait({running})
+
+    assert running.cancelled()
+    assert told[-1].startswith("interrupted; EVENTS") and "finishes it" in told[-1]
 
 
 async def test_while_an_edge_of_a_former_version_runs_nothing_is_changed(

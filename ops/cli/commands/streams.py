@@ -7,6 +7,7 @@ import argparse
 from ops.cli.flags import Command, Parser, load
 from ops.settings import Mistakes
 from ops.values import seconds
+from router.layout import MAX_SHARDS
 
 _EXAMPLES = """\
 examples:
@@ -32,7 +33,10 @@ def declare(parser: Parser) -> None:
     parser.add_argument("shards", metavar="N", nargs="?", type=int, help="reshard: into so many streams (1 to 64)")
     parser.add_argument("--dry-run", action="store_true", help="reshard: only say what would be done")
     parser.add_argument(
-        "--patience", metavar="TIME", default="0", help="how long to wait for NATS, and for what is missing (0)"
+        "--patience",
+        metavar="TIME",
+        default="0",
+        help="how long to wait for NATS, and for what is missing; reshard: how long to try again where NATS was lost (0)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.where_nats_is()
@@ -49,9 +53,11 @@ def run(given: argparse.Namespace) -> int:
     if given.what == "reshard":
         if given.shards is None:
             raise Mistakes(["streams reshard: say into how many streams, as in `callboard streams reshard 4`"])
+        if not 1 <= given.shards <= MAX_SHARDS:
+            raise Mistakes([f"streams reshard {given.shards}: the events can be in 1 to {MAX_SHARDS} streams"])
         from ops.cli.reshard import run_reshard
 
-        return run_reshard(load(given), given.shards, dry_run=given.dry_run, json=given.json)
+        return run_reshard(load(given), given.shards, patience=patience, dry_run=given.dry_run, json=given.json)
     if given.shards is not None or given.dry_run:
         raise Mistakes(
             [f"streams {given.what} takes no number and no --dry-run; those are for `callboard streams reshard`"]
