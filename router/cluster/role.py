@@ -27,6 +27,10 @@ class LeadershipLost(Exception):
     """this process is no longer the leader"""
 
 
+class WorkRestart(Exception):
+    """the leader's work ends, to begin anew"""
+
+
 @dataclass(frozen=True)
 class RoleSettings:
     """How fast a role gets a new leader: after `ttl` and one `poll`, in seconds, where the last one died.
@@ -92,8 +96,10 @@ class Role:
         """
         while True:
             try:
-                await self.term(work)
-                log.warning("leadership lost; standing for election again", extra={"role": self._key})
+                if await self.term(work):
+                    log.info("leader's work has ended; standing for election again", extra={"role": self._key})
+                else:
+                    log.warning("leadership lost; standing for election again", extra={"role": self._key})
             except* BrokerError as interrupted:
                 fault = "; ".join(str(each) for each in interrupted.exceptions)
                 log.warning(
@@ -102,7 +108,10 @@ class Role:
             await asyncio.sleep(self.settings.poll)
 
     async def term(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        """Waits to be elected and works until the work is done or the role is lost; returns whether it is done."""
+        """Waits to be elected and works until the work is done or the role is lost; returns whether it is done.
+
+        Work is done, too, where it raises WorkRestart.
+        """
         await self._acquire()
         log.info("elected leader", extra={"role": self._key})
         try:
@@ -160,8 +169,10 @@ class Role:
         try:
             await run_cancellable(work(), name=self._key, companion=self._refresh())
             done = True
+        except* WorkRestart:
+            done = True
         except* LeadershipLost:
-            pass
+            done = False
         return done
 
     async def _refresh(self) -> None:

@@ -38,7 +38,7 @@ from edge.webhooks.fanout.shard_fanout import FanoutParts, ShardFanout
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
 from router.cluster.departures import Departures
-from router.cluster.role import LeadershipLost, Role
+from router.cluster.role import LeadershipLost, Role, WorkRestart
 from router.coalescing import coalesced_sleep
 from router.errors import BrokerError, Conflict
 from router.layout import ORIGINAL, Shard
@@ -317,4 +317,4 @@ async def _renew(changed: asyncio.Event) -> None:
     """Starts the fan-out again from its checkpoints where the events go to other streams from now on."""
     await changed.wait()
     log.info("the layout of the events has changed; the fan-out starts again with their present streams")
-    raise LeadershipLost
+    raise WorkRestart

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 import pytest
 
 from router.broker import Broker
 from router.cluster.departures import Departures
-from router.cluster.role import LeadershipLost, Role, RoleSettings
+from router.cluster.role import LeadershipLost, Role, RoleSettings, WorkRestart
 from router.errors import Timeout
 from router.nats.bucket import Bucket, Entry
 from router.nats.settings import BrokerSettings
@@ -50,6 +51,7 @@ class Contender:
         self.terms = 0
         self.working = False
         self.failing = asyncio.Event()
+        self.fault: type[Exception] = LeadershipLost
         self.task = asyncio.ensure_future(self.role.run(self._work))
 
     async def _work(self) -> None:
@@ -58,7 +60,7 @@ class Contender:
         try:
             await self.failing.wait()
             self.failing.clear()
-            raise LeadershipLost
+            raise self.fault
         finally:
             self.working = False
 
@@ -91,6 +93,26 @@ async def test_who_leaves_in_good_order_is_followed_at_once(broker: Broker, enti
 
     await eventually(lambda: second.working)
     await second.leave()
+
+
+async def test_work_that_ends_to_begin_anew_is_no_lost_leadership(
+    broker: Broker, entity: str, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "router.cluster.role")
+    contender = Contender(broker, entity, "contender", FOR_EVER)
+    await eventually(lambda: contender.working)
+
+    contender.fault = WorkRestart
+    contender.failing.set()
+    await eventually(lambda: contender.terms == 2)
+    assert "leader's work has ended" in caplog.text and "leadership lost" not in caplog.text
+
+    contender.fault = LeadershipLost
+    await eventually(lambda: contender.working)
+    contender.failing.set()
+    await eventually(lambda: contender.terms == 3)
+    assert "leadership lost" in caplog.text
+    await contender.leave()
 
 
 async def test_who_dies_is_followed_after_the_ttl(broker: Broker, broker_settings: BrokerSettings, entity: str):
