@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # A dead peer is noticed after two of these. nats-py's own default would take four minutes.
 PING_SECONDS = 5
+# So long a subscription is waited for.
+CONFIRM_SECONDS = 2.0
 
 
 class Connection:
@@ -162,6 +164,9 @@ class Connection:
     async def listen(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
         """Subscribes; returns once the server has subscribed, so that what is stored from now on is received.
 
+        A server that does not confirm it within CONFIRM_SECONDS has it all the same once it reads it: until then what is
+        published may be missed, which is logged. A lost connection subscribes again with the next one.
+
         Raises Timeout where the connection has been closed for good.
         """
         try:
@@ -170,12 +175,22 @@ class Connection:
             raise Timeout(f"not subscription: {_reason(fault)}") from None
         try:
             if self._wire.is_connected:
-                with contextlib.suppress(nats.errors.Error, TimeoutError):
-                    await self._wire.round_trip(2)
+                with contextlib.suppress(nats.errors.Error):
+                    await self._confirm(subject)
         except asyncio.CancelledError:
             await subscription.stop()
             raise
         return subscription
+
+    async def _confirm(self, subject: str) -> None:
+        """Waits until the server has subscribed. Raises nats' errors where the connection is lost."""
+        try:
+            await self._wire.round_trip(CONFIRM_SECONDS)
+        except TimeoutError:
+            log.warning(
+                "NATS has not confirmed a subscription; what is published until it answers may be missed",
+                extra={"subject": subject, "seconds": CONFIRM_SECONDS},
+            )
 
     async def send(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None, reply: str = ""

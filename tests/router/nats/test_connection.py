@@ -116,6 +116,34 @@ async def test_what_is_sent_over_a_socket_that_was_closed_a_moment_ago_waits_for
     assert heard == ([b"first", b"second"] if act is _send else [b"second"])
 
 
+async def test_a_subscription_that_is_not_confirmed_is_logged_and_made_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("router.nats.connection.CONFIRM_SECONDS", 0.2)
+    port = free_port()
+    (tmp_path / "nats.conf").write_text(f'host: 127.0.0.1\nport: {port}\njetstream {{ store_dir: "{tmp_path}" }}\n')
+    server = Server(tmp_path / "nats.conf")
+    server.start()
+    connection = Connection(BrokerSettings(f"nats://127.0.0.1:{port}"), "listen")
+    await connection.open()
+    assert server._process is not None
+    server._process.send_signal(signal.SIGSTOP)
+    await asyncio.to_thread(os.waitid, os.P_PID, server._process.pid, os.WSTOPPED | os.WNOWAIT)
+    heard: list[bytes] = []
+    try:
+        await connection.listen("said.late", lambda _s, _r, payload, _h: heard.append(payload))
+        (logged,) = [each for each in caplog.records if "not confirmed a subscription" in each.getMessage()]
+        assert (logged.levelname, logged.__dict__["subject"]) == ("WARNING", "said.late")
+
+        server._process.send_signal(signal.SIGCONT)
+        await connection.send("said.late", b"first")
+        await eventually(lambda: heard == [b"first"])
+    finally:
+        server._process.send_signal(signal.SIGCONT)
+        await connection.close()
+        server.stop()
+
+
 async def test_a_flush_ends_at_once_where_the_connection_is_lost_or_down(tmp_path: Path) -> None:
     """Pictures wait for it: for two seconds of its timeout none were sent after each death of NATS."""
     port = free_port()
