@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from router.layout import Generation, Shard
+from router.layout import Generation, Layout, Shard
 
 # A sequence that no stream comes to; one more fits 12 hexadecimal digits, as a cursor has them.
 BEYOND = 2**48 - 2
@@ -98,8 +98,17 @@ class Position(msgspec.Struct, frozen=True, gc=False):
             return BEYOND if shard.generation < self.generation else 0
         return self.sequences[shard.index]
 
-    def ahead_of(self, other: Position) -> int:
-        """How many sequences lie between another position and this one; of generations in between nothing is known."""
+    def ahead_of(self, other: Position, layout: Layout) -> int:
+        """How many sequences lie between another position and this one, those of sealed generations of the layout among them."""
+        if other.generation > self.generation:
+            return 0
+        between = 0
+        for generation in layout.generations:
+            if other.generation <= generation.number < self.generation and (reached := end(generation)) is not None:
+                between += reached._ahead_in_its_generation(other)
+        return between + self._ahead_in_its_generation(other)
+
+    def _ahead_in_its_generation(self, other: Position) -> int:
         ours = self.sequences
         theirs = other.sequences if other.generation == self.generation else (0,) * len(ours)
         return sum(max(0, our - their) for our, their in zip(ours, theirs, strict=True))

@@ -32,6 +32,7 @@ from router.coalescing import coalesced_sleep, until_multiple
 from router.cursor import FOREIGN
 from router.errors import BrokerError
 from router.filter import Activation
+from router.layout import Layout
 from router.live_subscription import Loss
 from router.position import Position
 from router.record import Record
@@ -111,6 +112,11 @@ class Hub:
     def position(self) -> Position:
         """Up to where everything was received."""
         return self._live.position
+
+    @property
+    def layout(self) -> Layout:
+        """Which streams the positions here are of."""
+        return self._live.layout
 
     async def run(self) -> None:
         """Keeps the hub in step with the store until cancelled: repairs after a loss, heartbeats, position."""

@@ -17,7 +17,7 @@ MAX_CONNECTIONS = 100
 def behind(hub: Hub, reader: Subscriber) -> int:
     """How many sequences lie between a reader and the newest event received; 0 for one that has nothing left to write."""
     if reader.state in (State.REPLAYING, State.LAGGING) or reader.queued[0]:
-        return hub.position.ahead_of(reader.position)
+        return hub.position.ahead_of(reader.position, hub.layout)
     return 0
 
 

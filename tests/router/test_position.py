@@ -7,7 +7,7 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.layout import generation
+from router.layout import Layout, generation
 from router.position import Position, beginning, end, of_one
 from router.record import Record
 
@@ -88,3 +88,15 @@ def test_the_beginning_of_a_later_generation_is_behind_no_position_of_an_earlier
 def test_a_sealed_generation_has_an_end_and_one_that_takes_events_has_none() -> None:
     assert end(generation(1, 2, ends=(7, 9))) == Position(1, (7, 9))
     assert end(generation(1, 2)) is None
+
+
+def test_a_position_is_ahead_of_an_older_one_by_what_is_left_of_its_generation_and_all_since() -> None:
+    layout = Layout.of([(0, 1), (1, 2), (2, 2)], {0: (9,), 1: (4, 0)})
+    newest = Position(2, (3, 1))
+
+    assert newest.ahead_of(Position(0, (7,)), layout) == 2 + 4 + 4
+    assert newest.ahead_of(Position(1, (4, 0)), layout) == 4
+    assert newest.ahead_of(Position(2, (1, 5)), layout) == 2
+    assert newest.ahead_of(Position(3, (1,)), layout) == 0
+    # A generation that was dropped has nothing left to read.
+    assert newest.ahead_of(Position(0, (7,)), Layout.of([(1, 2), (2, 2)], {1: (4, 0)})) == 4 + 4

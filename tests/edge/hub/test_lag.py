@@ -12,7 +12,8 @@ from edge.stats import Stats
 from edge.types import State
 from router.codec import encode
 from router.event import Event
-from router.position import of_one
+from router.layout import FIRST, Layout
+from router.position import Position, of_one
 from router.record import Record
 
 
@@ -24,13 +25,29 @@ def hub() -> Any:
     recent = Recent()
     for n in range(1, 10):
         recent.add(Record(n, "job.a.x", encode(Event.new("job.a.x", {"n": n}))))
-    return cast(Any, SimpleNamespace(position=of_one(9), readers=[], recent=recent))
+    return cast(Any, SimpleNamespace(position=of_one(9), layout=FIRST, readers=[], recent=recent))
 
 
 def test_a_live_reader_with_nothing_to_write_is_not_behind() -> None:
     assert lag.behind(hub(), reader(4, State.LIVE)) == 0
     assert lag.behind(hub(), reader(4, State.LIVE, queued=1)) == 5
     assert lag.behind(hub(), reader(4)) == 5
+
+
+def test_after_a_reshard_what_is_left_of_the_former_streams_counts_too() -> None:
+    place = hub()
+    place.layout = Layout.of([(0, 1), (1, 2), (2, 2)], {0: (9,), 1: (4, 0)})
+    place.position = Position(2, (3, 1))
+
+    late = reader(7)
+    assert lag.behind(place, late) == 2 + 4 + 4
+    late.position = Position(1, (3, 0))
+    assert lag.behind(place, late) == 1 + 4
+    late.position = Position(2, (1, 1))
+    assert lag.behind(place, late) == 2
+    # A stretch that is replayed may reach farther than what this process has received.
+    late.position = Position(3, (8,))
+    assert lag.behind(place, late) == 0
 
 
 def test_a_session_is_as_far_behind_as_its_last_reader() -> None:
