@@ -66,7 +66,7 @@ class Backfill:
             await asyncio.sleep(self._settings.room_every)
             now = time.monotonic()
             for session_id, member in list(waiting.items()):
-                if member.not_before > now:
+                if member.telling or member.not_before > now:
                     continue
                 member.reason = self._admission.may_go_on(member.session)
                 if not member.reason or member.expired > member.after:

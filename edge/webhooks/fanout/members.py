@@ -29,6 +29,7 @@ class Member:
         "session",
         "since",
         "slow",
+        "telling",
     )
 
     def __init__(self, session: Session, after: int, joined: bool, partition: int, since: int | None = None) -> None:
@@ -50,6 +51,8 @@ class Member:
         self.not_before = 0.0
         # When the next gap may be reported while events run out of retention.
         self.gap_due = 0.0
+        # Whether a gap of it is being published while it waits: it is not backfilled meanwhile, which would tell the same events.
+        self.telling = False
         # Whether its filter was over its principal's budget since it joined.
         self.slow = False
         self.removed = False

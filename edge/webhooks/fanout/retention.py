@@ -72,9 +72,14 @@ class Retention:
             if member.after >= member.since:
                 member.expired = min(expired[max_age], self._progress.matched)
             now = time.monotonic()
-            if self._progress.oldest > member.after and now >= member.gap_due and member.session.id in waiting:
+            is_lost = self._progress.oldest > member.after and now >= member.gap_due
+            if is_lost and waiting.get(member.session.id) is member:
                 member.gap_due = now + self._settings.gap_every
-                await self.skip_lost(member)
+                member.telling = True
+                try:
+                    await self.skip_lost(member)
+                finally:
+                    member.telling = False
 
     async def _last_before(self, moment: float, state: StreamState) -> int:
         """The sequence of the last event that was stored before a time. Raises BrokerError."""

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edge.filters.evaluation import Filtering
 from edge.sessions.registry import Registry, Session
@@ -215,8 +216,8 @@ class ShardFanout:
             return records
         try:
             records = await self.source.read()
-            if records and records[0].sequence > self.progress.matched + 1:
-                await self._count_lost()
+            if records and records[-1].sequence - self.progress.matched > len(records):
+                return await self._count_lost(records)
             return records
         except BrokerError as fault:
             log.warning("the fan-out cannot read events; it tries again", extra={"fault": str(fault)})
@@ -224,9 +225,15 @@ class ShardFanout:
             self._wake.set()
             return []
 
-    async def _count_lost(self) -> None:
+    async def _count_lost(self, records: list[Record]) -> list[Record]:
+        """Counts what ran out of retention before the first of some records; gives them up to where more of it is missing.
+
+        Raises BrokerError.
+        """
         matched = self.progress.matched
-        missing = (await self._events.state()).first - 1 - matched
+        first = (await self._events.state()).first
+        # The records themselves may have run out of retention since they were read: they are not lost.
+        missing = min(first, records[0].sequence) - 1 - matched
         if missing > 0:
             metrics.lost.inc(missing)
             log.error(
@@ -238,6 +245,12 @@ class ShardFanout:
             # Now: a session may leave the joined at the next event, which lies behind the gap.
             late = [(each.session, max(matched, each.after) + 1) for each in self.members.joined if each.after < last]
             self._tasks.create_task(self._publish_gaps(late, last), name="fan-out gap")
+        for place, (record, following) in enumerate(pairwise(records), 1):
+            if record.sequence + 1 < min(following.sequence, first):
+                # Retention overtook the read: the next one begins there, and finds the rest missing.
+                self.source.behind = True
+                return records[:place]
+        return records
 
     async def _publish_gaps(self, late: list[tuple[Session, int]], last: int) -> None:
         """Publishes a gap for every session that the fan-out itself was too late for, from its first event that is lost."""

@@ -2,67 +2,173 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import replace
 
-from tests.edge.webhooks.fanout.fanning import KIB, LARGE, numbers
+import msgspec
+import pytest
+
+from edge.sessions.registry import Session
+from edge.webhooks.fanout import retention
+from edge.webhooks.fanout.gaps import publish_gap
+from edge.webhooks.fanout.shard_fanout import ShardFanout
+from router.broker import Broker
+from router.cursor import parse_cursor
+from router.layout import Shard
+from router.record import Record
+from tests.edge.webhooks.fanout.fanning import KIB, LARGE
 from tests.edge.webhooks.observing import PATIENT, reasons, state
-from tests.edge.webhooks.stage import Receiver, Stage
-from tests.waiting import eventually
+from tests.edge.webhooks.stage import Process, Receiver, Stage
+from tests.waiting import PATIENCE, eventually
+
+# What is looked at now and then is so when a test says it, and not otherwise.
+QUIET = replace(PATIENT, fanout=replace(PATIENT.fanout, check_every=3600.0, expire_every=3600.0))
+
+
+async def joined(stage: Stage, process: Process, url: str) -> tuple[Session, ShardFanout]:
+    """A session that has joined: one that is disabled before the fan-out begins has the past to catch up with, and waits."""
+    await eventually(lambda: process.webhooks.fanout.owner)
+    session = await stage.session(url, subjects=["agent.>"])
+    (shard,) = process.webhooks.fanout._newest
+    await eventually(lambda: session.id in shard.members.all and shard.members.all[session.id].joined)
+    return session, shard
+
+
+async def miss_what_comes(stage: Stage, shard: ShardFanout) -> None:
+    """Lets the fan-out receive nothing, as where the server drops messages for a subscriber that is too slow."""
+    last = (await stage.broker.state()).last
+    source, progress = shard.source, shard.progress
+    await eventually(lambda: progress.position == last and source.is_open and not source.needs_store)
+    source._received = deque(maxlen=0)
+
+
+async def disable(process: Process, session: Session) -> None:
+    await process.webhooks.disable(session.id)
+    await eventually(lambda: state(process, session) == "disabled")
+
+
+async def gaps(stage: Stage, session: Session) -> list[tuple[int, int]]:
+    """The first and the last sequence of each gap that was told of a session."""
+    events = [record.event for record in (await stage.broker.read("system.webhook.gap", 0)).records]
+    told = [event.data for event in events if event is not None and event.data["session_id"] == session.id]
+    assert {gap["stream"] for gap in told} <= {"EVENTS"}
+    return [(gap["first"], gap["last"]) for gap in told]
+
+
+async def lost(stage: Stage, session: Session) -> list[int]:
+    """The sequences that were told as lost."""
+    return [sequence for first, last in await gaps(stage, session) for sequence in range(first, last + 1)]
+
+
+def posted(receiver: Receiver) -> set[int]:
+    """The sequences that were posted."""
+    return {parse_cursor(msgspec.json.decode(post.body)["cursor"]).parts[0].sequence for post in receiver.posts}
 
 
 async def test_what_ran_out_of_retention_while_a_session_waited_is_told_as_a_gap(stage: Stage, receiver: Receiver):
     await stage.reshape(events_max_bytes=512 * KIB)
-    process = await stage.process(PATIENT)
-    session = await stage.session(receiver.url, subjects=["agent.>"])
-    await process.webhooks.disable(session.id)
-    await eventually(lambda: state(process, session) == "disabled")
-    await stage.publish("agent.run-1.progress", 20, text=LARGE)
-    await eventually(lambda: process.webhooks.fanout.position >= 20)
-    first = (await stage.broker.state()).first
+    process = await stage.process(QUIET)
+    session, shard = await joined(stage, process, receiver.url)
+    await disable(process, session)
+    before = (await stage.broker.state()).last
+    await stage.publish("agent.run-1.progress", text=LARGE)
+    # From here on it waits, so that the fan-out itself is not too late for it, however slow it is.
+    await eventually(lambda: session.id in shard.members.waiting)
+    await stage.publish("agent.run-1.progress", 19, text=LARGE)
 
     await process.webhooks.enable(session.id)
 
-    async def told() -> bool:
-        records = (await stage.broker.read("system.webhook.gap", 0)).records
-        gaps = [record.event.data for record in records if record.event is not None]
-        # One, or two where the fan-out itself was too late for some of them: each event is told as lost once.
-        assert {gap["session_id"] for gap in gaps} <= {session.id} and {gap["stream"] for gap in gaps} <= {"EVENTS"}
-        lost = [sequence for gap in gaps for sequence in range(gap["first"], gap["last"] + 1)]
-        assert not lost or lost == list(range(lost[0], lost[0] + len(lost)))
-        # What the gaps themselves take the room of is lost, and told, too; the first gap may be among it.
-        return bool(lost) and lost[-1] >= first - 1 and process.webhooks.stats(session.id).gaps >= len(gaps)
+    async def each_is_posted_or_told() -> bool:
+        # The gaps themselves take room, and what they displace may be lost, too.
+        return sorted([*await lost(stage, session), *posted(receiver)]) == list(range(before + 1, before + 21))
 
-    await eventually(lambda: numbers(receiver)[-1:] == [19])
-    await eventually(told)
+    await eventually(each_is_posted_or_told)
+    told = await gaps(stage, session)
+    assert told and process.webhooks.stats(session.id).gaps == len(told)
+
+
+async def test_what_is_told_as_a_gap_while_its_session_may_go_on_again_is_told_once(
+    stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    await stage.reshape(events_max_bytes=512 * KIB)
+    process = await stage.process(replace(QUIET, fanout=replace(QUIET.fanout, expire_every=0.1)))
+    session, shard = await joined(stage, process, receiver.url)
+    other, _ = await joined(stage, process, receiver.url)
+    await disable(process, session)
+    await disable(process, other)
+    begun, may_end = asyncio.Event(), asyncio.Event()
+    told = []
+
+    async def publish_slowly(broker: Broker, about: Session, shard: Shard, first: int, last: int) -> None:
+        if about.id == session.id:
+            told.append((first, last))
+            begun.set()
+            await may_end.wait()
+        await publish_gap(broker, about, shard, first, last)
+
+    monkeypatch.setattr(retention, "publish_gap", publish_slowly)
+    await stage.publish("agent.run-1.progress", 20, text=LARGE)
+    await asyncio.wait_for(begun.wait(), PATIENCE)
+
+    await process.webhooks.enable(session.id)
+    await process.webhooks.enable(other.id)
+    # The sessions that wait are looked through together.
+    await eventually(lambda: shard.members.all[other.id].joined)
+    assert len(told) == 1
+    may_end.set()
+
+    await eventually(lambda: shard.members.all[session.id].joined)
+    missed = await lost(stage, session)
+    assert len(missed) == len(set(missed))
+    assert process.webhooks.stats(session.id).gaps == len(await gaps(stage, session))
 
 
 async def test_a_session_that_leaves_at_the_next_event_is_told_what_the_fan_out_was_too_late_for(
     stage: Stage, receiver: Receiver
 ):
     await stage.reshape(events_max_bytes=512 * KIB)
-    patient = replace(PATIENT, fanout=replace(PATIENT.fanout, check_every=3600.0, expire_every=3600.0))
-    process = await stage.process(patient)
-    session = await stage.session(receiver.url, subjects=["agent.>"])
-    await process.webhooks.disable(session.id)
-    await eventually(lambda: state(process, session) == "disabled")
-    (shard,) = process.webhooks.fanout._newest
-    await eventually(lambda: len(shard.members.joined) == 1 and shard.source.is_open and not shard.source.needs_store)
-    # As where the server drops messages for a subscriber that is too slow.
-    shard.source._received = deque(maxlen=0)
+    process = await stage.process(QUIET)
+    session, shard = await joined(stage, process, receiver.url)
+    await disable(process, session)
+    await miss_what_comes(stage, shard)
     await stage.publish("agent.run-1.progress", 20, text=LARGE)
     first = (await stage.broker.state()).first
 
     shard.source._suspect()
 
-    async def told() -> list[tuple[int, int]]:
-        records = (await stage.broker.read("system.webhook.gap", 0)).records
-        return [(record.event.data["first"], record.event.data["last"]) for record in records if record.event]
-
-    ((begin, end),) = await eventually(told)
+    ((begin, end),) = await eventually(lambda: gaps(stage, session))
     assert 0 < begin < first and end == first - 1
     await eventually(lambda: not len(shard.members.joined) and session.id in shard.members.waiting)
     assert process.webhooks.stats(session.id).gaps == 1
+
+
+@pytest.mark.parametrize("seen", [[16, 17, 18, 19, 20], [16, 20]], ids=["after the read", "during the read"])
+async def test_where_events_run_out_of_retention_while_the_fan_out_reads_each_is_posted_or_told_as_lost(
+    stage: Stage, receiver: Receiver, seen: list[int]
+):
+    await stage.reshape(events_max_bytes=512 * KIB)
+    process = await stage.process(QUIET)
+    session, shard = await joined(stage, process, receiver.url)
+    await miss_what_comes(stage, shard)
+    await stage.publish("agent.run-1.progress", 20, text=LARGE)
+    read, reads = shard.source.read, []
+
+    async def read_slowly() -> list[Record]:
+        reads.append(await read())
+        if len(reads) > 1:
+            return reads[-1]
+        await stage.publish("agent.run-1.progress", 10, text=LARGE)
+        shard.source._suspect()
+        return [record for record in reads[0] if record.sequence in seen]
+
+    shard.source.read = read_slowly  # type: ignore[method-assign]
+    shard.source._suspect()
+
+    async def each_is_posted_or_told() -> bool:
+        return sorted([*await lost(stage, session), *posted(receiver)]) == list(range(1, 31))
+
+    await eventually(each_is_posted_or_told)
 
 
 async def test_what_waits_too_long_in_the_event_store_becomes_a_dead_letter(stage: Stage, receiver: Receiver):
