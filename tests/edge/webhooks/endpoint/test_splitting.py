@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from router.deadletter import DeadLetter, webhook_subject
 from router.deadletters import DeadLetters
 from tests.edge.webhooks.observing import NARROW, firsts, nothing_left
 from tests.edge.webhooks.stage import Receiver, Stage, mortal
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 # No batch goes out because time is up.
 LONG = 600.0
@@ -134,12 +135,19 @@ async def test_split_batches_keep_their_order_through_a_change_of_owner(stage: S
     process = await stage.process(mortal(NARROW))
     batch = BatchSettings(max_n=8, linger=0.05)
     session = await stage.session(receiver.url, batch=batch, mode="fifo", retry_attempts=0)
-    picky = Picky(receiver, lambda numbers: 422 if any(n % 16 == 11 for n in numbers) else 0)
+    between = asyncio.Event()
+
+    def refuses(numbers: list[int]) -> int:
+        # Between the pieces of a batch that was split.
+        if len(picky.taken) > 30 and len(numbers) < 4:
+            between.set()
+        return 422 if any(n % 16 == 11 for n in numbers) else 0
+
+    picky = Picky(receiver, refuses)
 
     await stage.publish("agent.run-1.progress", 96)
 
-    # Between the pieces of a batch that was split.
-    await eventually(lambda: picky.posts and len(picky.taken) > 30 and len(picky.posts[-1]) < 4)
+    await asyncio.wait_for(between.wait(), PATIENCE)
     await process.die()
     stage.processes.remove(process)
     await stage.process(mortal(NARROW))
