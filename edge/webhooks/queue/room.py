@@ -49,8 +49,10 @@ class RoomSettings:
 
     # While a session waits for room, or has used more than half of its quota.
     every: float = 0.25
-    # Otherwise.
+    # While any session holds jobs.
     seldom: float = 2.0
+    # While none does.
+    unused: float = 15.0
     # A measurement that takes long, because there are very many subjects, is made less often: this is its share of the time.
     share: float = 0.05
 
@@ -231,7 +233,7 @@ class Room:
         """The seconds until the next measurement; `wanted` says that a session waits for room."""
         settings = self.settings
         wanted = wanted or any(share > 0.5 for share in self.shares())
-        every = settings.every if wanted else settings.seldom
+        every = settings.every if wanted else settings.seldom if self._accounts else settings.unused
         return self._measured + max(every, self._took / settings.share) - time.monotonic()
 
     async def wait(self, seconds: float) -> None:

@@ -120,3 +120,13 @@ async def test_room_that_nobody_uses_is_measured_early_once_somebody_does() -> N
     await asyncio.wait_for(waiting, PATIENCE)
     # From then on it is looked at as often as while a session waits for room.
     await asyncio.wait_for(room.wait(3600.0), PATIENCE)
+
+
+async def test_room_that_nobody_uses_is_measured_seldom() -> None:
+    room = Room(_Sized(), RoomSettings(every=100.0, seldom=2000.0, unused=30000.0))
+    await room.measure()
+
+    assert 20000 < room.due_in(False) <= 30000
+    room.take("sess_1", 100)
+    assert 1000 < room.due_in(False) <= 2000
+    assert room.due_in(True) <= 100
