@@ -78,7 +78,10 @@ class Snapshot:
 
     def _add_readers(self, hub: Hub) -> None:
         furthest: Position | None = None
-        for reader in tuple(hub.readers):
+        # Those in write groups are live, and nothing of theirs waits.
+        apart, live = tuple(hub.apart), hub.counts.copy()
+        for reader in apart:
+            live[reader.transport_name] -= 1
             if (key := (reader.transport_name, reader.state.value)) in self.states:
                 self.states[key] += 1
             events, size = reader.queued
@@ -86,6 +89,9 @@ class Snapshot:
             self.mailbox_bytes += size
             if (sequences := lag.behind(hub, reader)) and sequences >= self.lag_events:
                 self.lag_events, furthest = sequences, reader.position
+        for transport, count in live.items():
+            if (key := (transport, State.LIVE.value)) in self.states:
+                self.states[key] += max(0, count)
         if furthest is not None:
             self.lag_seconds = max(self.lag_seconds, lag.age_behind(hub, furthest))
 

@@ -82,11 +82,7 @@ class Throughput:
         if before is None or (seconds := now - before[0]) <= 0:
             return
         last = before[1]
-        readers = dict.fromkeys(metrics.TRANSPORTS, 0)
-        for reader in tuple(self._hub.readers):
-            if reader.transport_name in readers:
-                readers[reader.transport_name] += 1
-        furthest = max((lag.behind(self._hub, reader) for reader in tuple(self._hub.readers)), default=0)
+        furthest = max((lag.behind(self._hub, reader) for reader in self._hub.apart), default=0)
         self.samples.append(
             TrafficSample(
                 # The moment that it is of is the same in all processes.
@@ -95,7 +91,7 @@ class Throughput:
                 stored=max(0, totals.sequence - last.sequence) / seconds,
                 delivered={way: max(0.0, totals.delivered[way] - last.delivered[way]) / seconds for way in WAYS},
                 failed=max(0.0, totals.failed - last.failed) / seconds,
-                readers=readers,
+                readers={name: self._hub.counts[name] for name in metrics.TRANSPORTS},
                 lag=furthest,
             )
         )

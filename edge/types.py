@@ -233,7 +233,7 @@ class Subscriber(Protocol):
         """Takes another view from here on."""
 
     def beat(self) -> None:
-        """Writes a heartbeat, or makes one due."""
+        """Writes a heartbeat, or makes one due; called in a turn of the hub (`Hub.begin_turn`)."""
 
     def close(self, reason: Disconnect) -> None:
         """Ends with a `bye`."""

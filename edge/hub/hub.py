@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from edge import metrics
@@ -62,6 +63,11 @@ class Hub:
         """`undecodable` is called with each record that is no event, from the read loop too."""
         self.settings = settings or SessionSettings()
         self.readers: set[Subscriber] = set()
+        # How many there are by transport, and those outside write groups: the others are live and have nothing left to write.
+        self.counts: Counter[str] = Counter()
+        self.apart: set[Subscriber] = set()
+        # Counts the stretches in which heartbeats are sent without other work of the loop between them.
+        self.turn = 0
         self.heartbeats = Heartbeats(self.settings.heartbeat)
         self.filtering = filtering or Filtering()
         self.idle = IdleStretches()
@@ -145,13 +151,20 @@ class Hub:
 
     async def _beat(self, now: float) -> None:
         """Sends the heartbeats that are due, and asks readers that have been here long enough to come back elsewhere."""
+        self.begin_turn()
         for place, reader in enumerate(self.heartbeats.due(), 1):
             if place % BEATS_AT_ONCE == 0:
                 await asyncio.sleep(0)
+                self.begin_turn()
             if reader.rotates < now:
                 reader.close(ROTATED)
             else:
                 reader.beat()
+
+    def begin_turn(self) -> None:
+        """Hands out what was received: heartbeats that follow before the loop comes to other work find nothing that waits."""
+        self.flush()
+        self.turn += 1
 
     # What is received
 
@@ -292,13 +305,19 @@ class Hub:
 
     def enter(self, reader: Subscriber, tells_period: bool = False) -> None:
         """Takes in a connection, which gets heartbeats from here on; `tells_period` says whether its client is told how often."""
+        if reader not in self.readers:
+            self.counts[reader.transport_name] += 1
         self.readers.add(reader)
+        self.apart.add(reader)
         self._occupied.set()
         reader.beats = self.heartbeats.enter(reader, tells_period)
 
     def exit(self, reader: Subscriber) -> None:
         """Forgets a connection that has ended. Harmless the second time."""
-        self.readers.discard(reader)
+        if reader in self.readers:
+            self.counts[reader.transport_name] -= 1
+            self.readers.discard(reader)
+            self.apart.discard(reader)
         if reader.beats >= 0:
             self.heartbeats.leave(reader, reader.beats)
             reader.beats = -1

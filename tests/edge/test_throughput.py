@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections import Counter
+from typing import Any, ClassVar, cast
 
 from edge.throughput import EVERY, KEPT, WAYS, Throughput, TrafficSample, TrafficTotals, _sum
 from tests.clocks import Clock
@@ -16,7 +17,8 @@ def totals(sequence: int, **delivered: float) -> TrafficTotals:
 class Quiet:
     """A hub that nobody reads at."""
 
-    readers = ()
+    readers = apart = ()
+    counts: ClassVar[Counter[str]] = Counter()
 
 
 def kept_by(clock: Clock) -> Throughput:

@@ -113,6 +113,7 @@ class FastReader(Reader, asyncio.Protocol):
             self.feed.live.discard(self)
             group.join(self)
             self._group = group
+            self._hub.apart.discard(self)
             self.encoder.read_along(group.encoder, self.leave_group)
 
     def leave_group(self) -> None:
@@ -124,6 +125,7 @@ class FastReader(Reader, asyncio.Protocol):
     def _leave(self, group: WriteGroup) -> None:
         position, reported = self.position, self.reported
         self._group = None
+        self._hub.apart.add(self)
         self.position, self.reported = position, reported
         self.encoder.follow(group.encoder)
         group.leave(self)
@@ -223,21 +225,33 @@ class FastReader(Reader, asyncio.Protocol):
         self._join_group()
 
     def beat(self) -> None:
-        """Writes a heartbeat, or a position where the client's cursor has moved."""
+        """Writes a heartbeat, or a position where the client's cursor has moved; the hub has handed out what it received."""
+        group = self._group
+        if group is None:
+            self._beat_apart()
+            return
+        # It is live, and has nothing left to write.
+        hub = self._hub
+        _, position, form = group.heartbeat(hub.turn, hub.position, self._group_heartbeat)
+        if self._own_reported is not position and self.reported != position:
+            form = self._sweeper.heartbeat(group.encoder, "position", position, self)
+        self._own_reported = position
+        self._write_heartbeat(form)
+
+    def _group_heartbeat(self, position: Position) -> bytes:
+        assert self._group is not None
+        return self._sweeper.heartbeat(self._group.encoder, "heartbeat", position, self)
+
+    def _beat_apart(self) -> None:
         if self._paused or self._transport is None or self.state in (State.CONNECTING, State.CLOSED):
             return
-        if self.state is State.LIVE:
-            self._hub.flush()
-            if self._paused or self.state is not State.LIVE:
-                return
+        if self.state is State.LIVE and not self._mailbox:
             # Nothing waits and the reader is live: all that was received so far has been written or was not for it.
-            if not self._mailbox:
-                self.position = self.position.joined(self._hub.position)
+            self.position = self.position.joined(self._hub.position)
         position = self.position
         control = "heartbeat" if position == self.reported else "position"
         self._own_reported = position
-        encoder = self.encoder if self._group is None else self._group.encoder
-        self._write_heartbeat(self._sweeper.heartbeat(encoder, control, position, self))
+        self._write_heartbeat(self._sweeper.heartbeat(self.encoder, control, position, self))
 
     def heartbeat(self, control: str) -> Notice:
         """The notice of a heartbeat or a position, as of now."""

@@ -6,6 +6,7 @@ The store and the transport are named fakes that do what the script says; the hu
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -323,6 +324,7 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int, most_
                 case "expire":
                     store.expire(value)
                 case "beat":
+                    hub.begin_turn()
                     for each in tuple(hub.readers):
                         each.beat()
         store.regain()
@@ -330,6 +332,8 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int, most_
         for client in everyone:
             _check(client, store, complete=client in clients)
         assert len(hub.readers) == len(clients)
+        assert hub.apart == {each for each in hub.readers if each._group is None}  # type: ignore[attr-defined]
+        assert +hub.counts == Counter(each.transport_name for each in hub.readers)
     finally:
         for task in (*connecting, *running):
             task.cancel()
@@ -475,6 +479,7 @@ async def test_a_live_lane_is_told_that_the_stream_was_made_anew_and_misses_noth
     await eventually(lambda: client.socket.drain() or client.gaps == [(0, 0)])
     await _say(store, client, 1)
     assert client.lane
+    hub.begin_turn()
     client.lane.beat()
 
     told = client.said[-1]
@@ -532,6 +537,7 @@ async def test_a_paced_reader_claims_nothing_that_waits_and_writes_it_when_its_t
         store.deliver(1)
         await asyncio.sleep(0.01)
     client.socket.drain()
+    client.lane._hub.begin_turn()
     client.lane.beat()
 
     assert client.seen == [1]
@@ -542,6 +548,7 @@ async def test_a_paced_reader_claims_nothing_that_waits_and_writes_it_when_its_t
     client.socket.drain()
 
     assert client.seen == [1, 2, 3]
+    client.lane._hub.begin_turn()
     client.lane.beat()
     client.check_cursors()
     client.leave()
