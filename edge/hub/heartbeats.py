@@ -1,7 +1,7 @@
 """Spreads the heartbeats of one process's readers evenly over their period, which grows with how many readers there are.
 
 A connection keeps the period that its `ready` told. The first of a process get the shortest one. Where a level has all the
-connections that it takes, those that come get twice as long, and then twice that: proxies allow no more. So the writes that
+connections that it takes, those that come get twice as long, and then four and a half times: proxies allow no more. So the writes that
 a crowd needs while nothing happens are hardly more than those of some thousand readers.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from edge.types import Subscriber
 
-# 12, 24 and 48 s: nginx, Envoy's routes and AWS's load balancers end what is silent for 60 s, without a setting.
+# 12, 24 and 54 s: nginx, Envoy's routes and AWS's load balancers end what is silent for 60 s, without a setting.
 SHORTEST = 12.0
-LEVELS = 3
-# Connections of each level but the last: 250 at 12 s are 21 writes a second, 250 at 24 s are 10, and 12,000 at 48 s are 250.
+MULTIPLES = (1.0, 2.0, 4.5)
+# Connections of each level but the last: 250 at 12 s are 21 writes a second, 250 at 24 s are 10, and 12,000 at 54 s are 222.
 LEVEL_READERS = 250
 # So many parts of the shortest period at most, each at least so many seconds long: some of the readers are due in each.
 SLICES = 24
@@ -32,10 +32,11 @@ class Heartbeats:
         slices = 1 if self.shortest > LONGEST else max(1, min(SLICES, int(self.shortest / SLICE_SECONDS)))
         # How often some of the readers are due.
         self.tick = self.shortest / slices
-        levels = LEVELS if fixed is None else 1
+        multiples = MULTIPLES if fixed is None else MULTIPLES[:1]
+        levels = len(multiples)
         # The slices of the first level, then those of the second, which are twice as many, and so on.
-        self._sizes = [slices << level for level in range(levels)]
-        self._begin = [slices * ((1 << level) - 1) for level in range(levels)]
+        self._sizes = [int(slices * multiple) for multiple in multiples]
+        self._begin = [sum(self._sizes[:level]) for level in range(levels)]
         self._slices: list[dict[Subscriber, None]] = [{} for _ in range(sum(self._sizes))]
         # How many readers each level has, and how many have ever entered it.
         self._here = [0] * levels
@@ -62,7 +63,7 @@ class Heartbeats:
 
     def period(self, place: int) -> float:
         """How often the readers of a slice are due, in seconds."""
-        return self.shortest * (1 << self._level(place))
+        return self.shortest * MULTIPLES[self._level(place)]
 
     def due(self) -> Iterator[Subscriber]:
         """The readers that are due at the next tick, as they are now."""

@@ -24,7 +24,7 @@ import aiohttp
 
 from edge.auth.grants import Grants
 from edge.auth.token import mint
-from edge.hub.heartbeats import LEVEL_READERS, LEVELS, SHORTEST
+from edge.hub.heartbeats import LEVEL_READERS, MULTIPLES, SHORTEST
 from ops.bench.report import ReportRow
 from ops.bench.stand import RUNS, TITLES, TRANSPORTS, Partner, Plan, cpu_seconds, partner, resident, running_edge
 from ops.process.children import end_with_parent
@@ -45,8 +45,9 @@ AT_ONCE = 100
 # As they are without a setting: the period grows with the crowd.
 HEARTBEAT = {"CALLBOARD_EDGE_SESSION_HEARTBEAT": "none"}
 # The longest period.
-IDLE_SECONDS = 48
-# Before anyone has come.
+IDLE_SECONDS = 54
+# After the start, in which roles find their leaders; and before anyone has come.
+STARTING_SECONDS = 10
 BASE_SECONDS = 6
 EVENT_SECONDS = 30.0
 SUBJECT = "job.bench-crowd.said"
@@ -61,9 +62,9 @@ def edges_for(count: int, files: int) -> int:
 def heartbeats_a_second(readers: int) -> float:
     """How many heartbeats an edge sends to so many readers."""
     rate, left = 0.0, readers
-    for level in range(LEVELS):
-        here = left if level == LEVELS - 1 else min(left, LEVEL_READERS)
-        rate, left = rate + here / (SHORTEST * (1 << level)), left - here
+    for multiple in MULTIPLES:
+        here = left if multiple == MULTIPLES[-1] else min(left, LEVEL_READERS)
+        rate, left = rate + here / (SHORTEST * multiple), left - here
     return rate
 
 
@@ -184,6 +185,7 @@ async def _measured(place: CrowdStand, share: int) -> AsyncIterator[ReportRow]:
     """Measures with so many connections of each edge, of all transports together."""
     edges, count = place.edges, share * len(place.edges)
     await asyncio.gather(*(edge.open("warm", place.all_doors, WARMING) for edge in edges))
+    await asyncio.sleep(STARTING_SECONDS)
     base = await _idle(edges, BASE_SECONDS)
     async for row in _opening(place, share):
         yield row

@@ -79,9 +79,9 @@ class SimulatedLoad:
     published: str = "http"
     skew: float = 1.1
     # Of an edge with many thousands.
-    heartbeat: float = 48.0
+    heartbeat: float = 54.0
     # Pings are sent with heartbeats.
-    ping: float = 48.0
+    ping: float = 54.0
     # One way between two machines, in seconds.
     network: float = 0.2e-3
     replicas: int = 3

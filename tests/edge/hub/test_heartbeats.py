@@ -37,9 +37,9 @@ def test_who_comes_to_a_process_with_many_connections_has_a_longer_period(monkey
     entered = enter(beats, 30)
     periods = [beats.period(place) for _, place in entered]
 
-    assert periods == [12.0] * 10 + [24.0] * 10 + [48.0] * 10
-    found = due_in(beats, 96.0)
-    assert [found[reader] for reader, _ in entered] == [8] * 10 + [4] * 10 + [2] * 10
+    assert periods == [12.0] * 10 + [24.0] * 10 + [54.0] * 10
+    found = due_in(beats, 216.0)
+    assert [found[reader] for reader, _ in entered] == [18] * 10 + [9] * 10 + [4] * 10
 
 
 def test_whose_client_is_not_told_the_period_has_the_shortest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,10 +64,10 @@ def test_no_tick_has_many_more_than_another(fixed: float | None, monkeypatch: py
     beats = Heartbeats(fixed)
     enter(beats, 960)
 
-    ticks = round((48.0 if fixed is None else fixed) / beats.tick)
+    ticks = round((54.0 if fixed is None else fixed) / beats.tick)
     counts = [len(list(beats.due())) for _ in range(ticks)]
 
-    assert max(counts) - min(counts) <= 1 and sum(counts) == (4 * 240 + 2 * 240 + 480 if fixed is None else 960)
+    assert max(counts) - min(counts) <= 1 and sum(counts) == (1080 + 540 + 480 if fixed is None else 960)
 
 
 def test_the_first_reader_of_a_quiet_process_is_due_after_a_whole_period() -> None:
