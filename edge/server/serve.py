@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import uvicorn
 from starlette.types import ASGIApp
 
+from edge.server import accept_queues
 from edge.server.arrivals import Arrivals
 from edge.server.direct import DirectHandler, with_direct
 from edge.server.handshake import with_refusals
@@ -92,8 +93,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def bind(host: str, port: int, identity: IdentitySettings | None = None) -> socket.socket:
-    """Opens the listening socket. Raises CannotListen with what to do about it."""
+def bind(host: str, port: int, identity: IdentitySettings | None = None) -> list[socket.socket]:
+    """Opens the listening sockets, all of one port. Raises CannotListen with what to do about it."""
     if host not in LOOPBACK and not (identity and identity.configured):
         raise CannotListen(
             f"will not listen on {host} without authentication; set CALLBOARD_JWT_SECRET, CALLBOARD_JWT_KEYS or "
@@ -110,9 +111,7 @@ def bind(host: str, port: int, identity: IdentitySettings | None = None) -> sock
         raise CannotListen(
             f"cannot listen on {host}:{port} ({fault.strerror}); choose another port with --port or CALLBOARD_EDGE_PORT"
         ) from None
-    listener.listen(4096)
-    listener.setblocking(False)
-    return listener
+    return accept_queues.listen(listener)
 
 
 def _server(app: ASGIApp, settings: EdgeSettings) -> _Server:
@@ -146,7 +145,7 @@ def _config(app: ASGIApp, settings: EdgeSettings, http: Any) -> uvicorn.Config:
         ws_ping_timeout=20,
         timeout_keep_alive=65,
         timeout_graceful_shutdown=3,
-        backlog=4096,
+        backlog=accept_queues.BACKLOG,
     )
 
 

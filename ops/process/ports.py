@@ -5,30 +5,42 @@ from __future__ import annotations
 import errno
 import socket
 
+from edge.server import accept_queues
 from edge.settings import LOOPBACK
 from ops.process.datadir import CannotStart
 from router.nats.embedded import free_port
 
 
-def open_port(host: str, port: int, secured: bool = False) -> socket.socket:
-    """Opens the edge's listening socket; `secured` says that keys are configured. Raises CannotStart with what to do."""
+def open_port(host: str, port: int, secured: bool = False) -> list[socket.socket]:
+    """Opens the edge's listening sockets, all of one port; `secured` says that keys are configured.
+
+    Raises CannotStart with what to do.
+    """
+    _require_keys(host, secured)
+    return accept_queues.listen(_bind(host, port))
+
+
+def _require_keys(host: str, secured: bool) -> None:
     if host not in LOOPBACK and not secured:
         raise CannotStart(
             f"will not listen on {host} without authentication; set CALLBOARD_JWT_SECRET, CALLBOARD_JWT_KEYS or "
             "CALLBOARD_JWKS_URL, or listen on 127.0.0.1"
         )
-    return _bind(host, port)
 
 
 def open_ports(host: str, port: int, count: int, secured: bool = False) -> list[socket.socket]:
     """Opens so many sockets that share a port, over which the kernel spreads connections (SO_REUSEPORT). Raises CannotStart."""
     # Without that option first: with it, a second server of the same user would share the port unnoticed.
-    first = open_port(host, port, secured)
+    _require_keys(host, secured)
+    first = _bind(host, port)
     port = first.getsockname()[1]
     first.close()
     sockets: list[socket.socket] = []
     try:
-        sockets.extend(_bind(host, port, shared=True) for _ in range(count))
+        for _ in range(count):
+            sockets.append(_bind(host, port, shared=True))
+            sockets[-1].listen(accept_queues.BACKLOG)
+            sockets[-1].setblocking(False)
     except CannotStart:
         for each in sockets:
             each.close()
@@ -52,8 +64,6 @@ def _bind(host: str, port: int, shared: bool = False) -> socket.socket:
                 f"port {port} on {host} is in use; stop what uses it, or choose another: --port {another(host, port)}"
             ) from None
         raise CannotStart(f"cannot listen on {host}:{port}: {fault.strerror}; choose another with --port") from None
-    listener.listen(4096)
-    listener.setblocking(False)
     return listener
 
 

@@ -226,7 +226,7 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
                     identity=settings.section("identity"),
                     metrics=not internal.wanted,
                 ),
-                *(listeners or [bind(edge.host, edge.port, settings.section("identity"))]),
+                *(listeners or bind(edge.host, edge.port, settings.section("identity"))),
                 stop=stop,
                 opened=opened,
                 ready=ready,
@@ -254,8 +254,8 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
     # Each connection wakes all who accept on its socket. So each of many workers has one of its own and its neighbour's: the
     # kernel spreads connections evenly, and those that came for a worker which has died are accepted by another.
     if edge.workers <= SHARING:
-        listeners = [open_port(edge.host, edge.port, secured)]
-        accepting = [[listeners[0].fileno()]] * edge.workers
+        listeners = open_port(edge.host, edge.port, secured)
+        accepting = [[each.fileno() for each in listeners]] * edge.workers
     else:
         listeners = open_ports(edge.host, edge.port, edge.workers, secured)
         numbers = [each.fileno() for each in listeners]

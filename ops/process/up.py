@@ -55,17 +55,17 @@ def run_up(settings: Settings) -> int:
     raise_limit()
     folder = DataFolder(settings.embedded.data_dir)
     cast = chosen(settings)
-    listener: socket.socket | None = None
+    listeners: list[socket.socket] = []
     folder.refuse_a_second()
     if EDGE in cast:
         edge: EdgeSettings = settings.section(EDGE)
-        listener = open_port(edge.host, edge.port, settings.section("identity").configured)
+        listeners = open_port(edge.host, edge.port, settings.section("identity").configured)
     with contextlib.ExitStack() as stack:
-        if listener:
+        for listener in listeners:
             stack.callback(listener.close)
         stack.enter_context(folder.owned())
         stack.enter_context(own_foreground())
-        return asyncio.run(ProcessTree(settings, folder, cast, listener).run())
+        return asyncio.run(ProcessTree(settings, folder, cast, listeners).run())
 
 
 PUBLIC_URL = "CALLBOARD_OCTANE_RENDER_PUBLIC_URL"
@@ -74,11 +74,11 @@ PUBLIC_URL = "CALLBOARD_OCTANE_RENDER_PUBLIC_URL"
 class ProcessTree:
     """The system while it runs."""
 
-    def __init__(self, settings: Settings, folder: DataFolder, cast: list[str], listener: socket.socket | None) -> None:
+    def __init__(self, settings: Settings, folder: DataFolder, cast: list[str], listeners: list[socket.socket]) -> None:
         self.settings = settings
         self.folder = folder
         self.cast = cast
-        self.listener = listener
+        self.listeners = listeners
         self.children: dict[str, Child] = {}
         self.server: EmbeddedServer | None = None
         self._stop = asyncio.Event()
@@ -113,7 +113,7 @@ class ProcessTree:
         return Running(
             str(self.folder.path.resolve()),
             os.getpid(),
-            url_of(*self.listener.getsockname()[:2]) if self.listener else None,
+            url_of(*self.listeners[0].getsockname()[:2]) if self.listeners else None,
             self.settings.reach(INTERNAL, *KEYS) | self._login() | {NATS_URL: url},
         )
 
@@ -176,9 +176,9 @@ class ProcessTree:
             for name, found in self.settings.found.items()
             if found.source == "flag" and name not in told
         }
-        if self.listener and not self.settings.was_set(PUBLIC_URL):
+        if self.listeners and not self.settings.was_set(PUBLIC_URL):
             # What is told of a render has a link to its picture.
-            told[PUBLIC_URL] = url_of(*self.listener.getsockname()[:2])
+            told[PUBLIC_URL] = url_of(*self.listeners[0].getsockname()[:2])
         octane = {}
         if SIMULATOR in self.cast:
             self._simulator_port = port_of_simulator(self.settings)
@@ -201,11 +201,11 @@ class ProcessTree:
                 extra[SOURCE] = cameras[name].source
             elif name == "octane":
                 extra |= octane
-            elif name == EDGE and self.listener:
+            elif name == EDGE and self.listeners:
                 arguments = ["edge"]
                 extra |= self._edge_environment()
-                descriptors = [self.listener.fileno()]
-                self.folder.leave("edge.url", url_of(*self.listener.getsockname()[:2]))
+                descriptors = [each.fileno() for each in self.listeners]
+                self.folder.leave("edge.url", url_of(*self.listeners[0].getsockname()[:2]))
             self.children[name] = Child(
                 name,
                 arguments,
@@ -217,8 +217,8 @@ class ProcessTree:
             )
 
     def _edge_environment(self) -> dict[str, str]:
-        assert self.listener
-        told = {SOCKET: str(self.listener.fileno())}
+        assert self.listeners
+        told = {SOCKET: ",".join(str(each.fileno()) for each in self.listeners)}
         # On a developer's machine webhook receivers run on loopback; production sets what it allows.
         for name in ("CALLBOARD_WEBHOOK_ALLOW_LOOPBACK", "CALLBOARD_WEBHOOK_ALLOW_HTTP"):
             if not self.settings.was_set(name):
@@ -318,7 +318,7 @@ class ProcessTree:
             ):
                 await asyncio.wait(waiters, timeout=0.05)
             session = None
-            if self.listener and EDGE not in waiting:
+            if self.listeners and EDGE not in waiting:
                 note, token = self.folder.path / "session", self.settings.command.token
                 session = await shown_session(self._edge_address(), note, token)
             self._status.clear()
@@ -328,7 +328,7 @@ class ProcessTree:
                 seconds=time.monotonic() - self._begun,
                 server_version=broker.connection.server_version,
                 folder=self.folder,
-                edge=url_of(*self.listener.getsockname()[:2]) if self.listener else None,
+                edge=url_of(*self.listeners[0].getsockname()[:2]) if self.listeners else None,
                 nats=self.server.url if self.server else self.settings.broker.url,
                 session=session,
             )
@@ -339,8 +339,8 @@ class ProcessTree:
         return {name: self.children[name].ready for name in names}
 
     def _edge_address(self) -> tuple[str, int]:
-        assert self.listener
-        host, port = self.listener.getsockname()[:2]
+        assert self.listeners
+        host, port = self.listeners[0].getsockname()[:2]
         return reachable(host), port
 
     def _show_progress(self, waiting: set[str]) -> None:
@@ -367,8 +367,8 @@ class ProcessTree:
         self._stopping = True
         self._status.show("ending …")
         # Nothing accepts connections from now on: refuse them at once instead of leaving them in the backlog.
-        if self.listener:
-            self.listener.close()
+        for each in self.listeners:
+            each.close()
         actors = self.children.keys() - {EDGE, SIMULATOR}
         for names, timeout in (({EDGE}, EDGE_DRAIN), (actors, ACTOR_DRAIN), ({SIMULATOR}, OTHER_DRAIN)):
             async with asyncio.TaskGroup() as group:

@@ -221,8 +221,8 @@ async def house() -> AsyncIterator[House]:
         await nats.start()
         stack.push_async_callback(nats.stop)
         broker = await stack.enter_async_context(Broker(BrokerSettings(nats.url), "shape"))
-        listener = bind("127.0.0.1", 0)
-        port = listener.getsockname()[1]
+        listeners = bind("127.0.0.1", 0)
+        port = listeners[0].getsockname()[1]
         stop, ready, opened = asyncio.Event(), asyncio.Event(), list[Edge]()
         group = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(stop.set)
@@ -235,7 +235,7 @@ async def house() -> AsyncIterator[House]:
                     TopologySettings(),
                     guard=GuardSettings(allow_loopback=True, allow_http=True),
                 ),
-                listener,
+                *listeners,
                 stop=stop,
                 opened=opened.append,
                 ready=lambda _port: ready.set(),

@@ -175,8 +175,8 @@ def edge_factory(nats_server: str) -> EdgeFactory:
     async def start(
         nats: str | BrokerSettings | None = None, topology: TopologySettings | None = None, **settings: Any
     ) -> AsyncIterator[RunningEdge]:
-        listener = bind("127.0.0.1", 0)
-        port = listener.getsockname()[1]
+        listeners = bind("127.0.0.1", 0)
+        port = listeners[0].getsockname()[1]
         stop, ready = asyncio.Event(), asyncio.Event()
         chosen = EdgeSettings(port=port, **{"drain": 0.1, "session": QUIET, **settings})
         opened: list[Edge] = []
@@ -189,7 +189,7 @@ def edge_factory(nats_server: str) -> EdgeFactory:
                         topology or TopologySettings(),
                         guard=GuardSettings(allow_loopback=True, allow_http=True),
                     ),
-                    listener,
+                    *listeners,
                     stop=stop,
                     opened=opened.append,
                     ready=lambda _port: ready.set(),

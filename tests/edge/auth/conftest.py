@@ -88,8 +88,8 @@ def secured(nats_server: str) -> SecuredFactory:
     async def start(
         identity: IdentitySettings | None = None, nats: str | None = None, **settings: Any
     ) -> AsyncIterator[SecuredEdge]:
-        listener = bind("127.0.0.1", 0)
-        port = listener.getsockname()[1]
+        listeners = bind("127.0.0.1", 0)
+        port = listeners[0].getsockname()[1]
         stop, ready = asyncio.Event(), asyncio.Event()
         chosen = EdgeSettings(port=port, **{"drain": 0.1, "session": SessionSettings(heartbeat=2.0), **settings})
         async with asyncio.TaskGroup() as group:
@@ -102,7 +102,7 @@ def secured(nats_server: str) -> SecuredFactory:
                         guard=GuardSettings(allow_loopback=True, allow_http=True),
                         identity=identity or IdentitySettings(secret=SECRET),
                     ),
-                    listener,
+                    *listeners,
                     stop=stop,
                     ready=lambda _port: ready.set(),
                 )

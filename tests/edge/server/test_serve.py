@@ -23,17 +23,21 @@ def test_without_keys_only_loopback_is_listened_on() -> None:
         bind("0.0.0.0", 0)
     with pytest.raises(CannotListen, match="without authentication"):
         bind("0.0.0.0", 0, IdentitySettings())
-    bind("0.0.0.0", 0, IdentitySettings(secret="x" * 32)).close()
+    for each in bind("0.0.0.0", 0, IdentitySettings(secret="x" * 32)):
+        each.close()
 
 
 def test_a_port_that_is_taken_is_refused_with_what_to_do() -> None:
-    with contextlib.closing(bind("127.0.0.1", 0)) as taken, pytest.raises(CannotListen, match="choose another port"):
-        bind("127.0.0.1", taken.getsockname()[1])
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(each) for each in bind("127.0.0.1", 0)]
+        with pytest.raises(CannotListen, match="choose another port"):
+            bind("127.0.0.1", taken[0].getsockname()[1])
 
 
 def test_nagle_s_algorithm_can_be_turned_off_because_the_socket_says_that_it_is_tcp() -> None:
-    with contextlib.closing(bind("127.0.0.1", 0)) as listener:
-        assert listener.proto == socket.IPPROTO_TCP
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(each) for each in bind("127.0.0.1", 0)]
+        assert {each.proto for each in listeners} == {socket.IPPROTO_TCP}
 
 
 class Part:
@@ -62,10 +66,10 @@ async def test_it_stops_accepting_then_drains_and_then_ends() -> None:
         yield Starlette(routes=[Route("/", hello)]), part
         entered.append("left")
 
-    listener, stop = bind("127.0.0.1", 0), asyncio.Event()
+    listeners, stop = bind("127.0.0.1", 0), asyncio.Event()
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     opened: list[Part] = []
-    serving = asyncio.create_task(serve(starting(), listener, stop=stop, opened=opened.append, ready=port.set_result))
+    serving = asyncio.create_task(serve(starting(), *listeners, stop=stop, opened=opened.append, ready=port.set_result))
     async with (
         asyncio.timeout(PATIENCE),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{await port}", timeout=PATIENCE) as http,
@@ -88,9 +92,9 @@ async def test_serving_that_is_cancelled_leaves_nothing_open() -> None:
     async def starting() -> AsyncIterator[tuple[Starlette, Part]]:
         yield Starlette(), Part()
 
-    listener = bind("127.0.0.1", 0)
+    listeners = bind("127.0.0.1", 0)
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve(starting(), listener, stop=asyncio.Event(), ready=port.set_result))
+    serving = asyncio.create_task(serve(starting(), *listeners, stop=asyncio.Event(), ready=port.set_result))
     async with (
         asyncio.timeout(PATIENCE),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{await port}", timeout=PATIENCE) as http,

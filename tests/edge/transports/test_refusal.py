@@ -38,8 +38,8 @@ def refusals(code: str) -> float:
 @contextlib.asynccontextmanager
 async def running(nats: str, **settings: Any) -> AsyncIterator[tuple[RunningEdge, Edge, asyncio.Event]]:
     """An edge in this process, with its parts at hand, and what stops it."""
-    listener = bind("127.0.0.1", 0)
-    port = listener.getsockname()[1]
+    listeners = bind("127.0.0.1", 0)
+    port = listeners[0].getsockname()[1]
     stop, ready = asyncio.Event(), asyncio.Event()
     edges: list[Edge] = []
     async with asyncio.TaskGroup() as group:
@@ -51,7 +51,7 @@ async def running(nats: str, **settings: Any) -> AsyncIterator[tuple[RunningEdge
                     TopologySettings(),
                     guard=GuardSettings(allow_loopback=True, allow_http=True),
                 ),
-                listener,
+                *listeners,
                 stop=stop,
                 opened=edges.append,
                 ready=lambda _port: ready.set(),

@@ -30,9 +30,9 @@ Webhooks = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
 @pytest.fixture
 async def url(own_nats: str) -> AsyncIterator[str]:
     """The address of a running edge."""
-    listener = bind("127.0.0.1", 0)
+    listeners = bind("127.0.0.1", 0)
     stop, ready = asyncio.Event(), asyncio.Event()
-    port: int = listener.getsockname()[1]
+    port: int = listeners[0].getsockname()[1]
     async with asyncio.TaskGroup() as group:
         group.create_task(
             serve(
@@ -42,7 +42,7 @@ async def url(own_nats: str) -> AsyncIterator[str]:
                     TopologySettings(),
                     guard=GuardSettings(allow_loopback=True, allow_http=True),
                 ),
-                listener,
+                *listeners,
                 stop=stop,
                 ready=lambda _port: ready.set(),
             )

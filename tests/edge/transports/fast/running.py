@@ -47,8 +47,8 @@ class StoppableEdge(RunningEdge):
 @contextlib.asynccontextmanager
 async def running(nats: str, path: Path, **given: Any) -> AsyncIterator[StoppableEdge]:
     """An edge in a thread and event loop of its own."""
-    listener = bind("127.0.0.1", 0)
-    port = listener.getsockname()[1]
+    listeners = bind("127.0.0.1", 0)
+    port = listeners[0].getsockname()[1]
     options = {"drain": 0.1, "session": QUIET, "lane": path.lane, **given}
     up = threading.Event()
     loop = path.loop()
@@ -63,7 +63,7 @@ async def running(nats: str, path: Path, **given: Any) -> AsyncIterator[Stoppabl
                 TopologySettings(),
                 guard=GuardSettings(allow_loopback=True, allow_http=True),
             ),
-            listener,
+            *listeners,
             stop=stop,
             ready=lambda _port: up.set(),
         )
