@@ -8,7 +8,9 @@ case another process writes it at the moment of the deletion.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from edge import metrics
@@ -28,6 +30,8 @@ PostedStats = Callable[[str], Awaitable[Stats]]
 
 # TTLs are hours; a minute's inaccuracy saves a write per session and second.
 MAX_SECONDS_BETWEEN_MARKS = 60.0
+# A session is looked at so often between two marks, and not oftener than each round: what nobody reads costs next to nothing.
+LOOKS_BETWEEN_MARKS = 4
 ROUND_SECONDS = 1.0
 ROUNDS_BETWEEN_SWEEPS = 60
 # A `seen` key outlives its session's TTL, and is kept for a week at least: raising the TTL of a session that was read this
@@ -56,6 +60,10 @@ class SessionExpiry:
         self._counted: dict[str, int] = {}
         self._looked: dict[str, float] = {}
         self._rounds = 0
+        # When each session is looked at next, on the monotonic clock. The heap keeps replaced entries until they are due.
+        self._next: dict[str, float] = {}
+        self._due: list[tuple[float, str]] = []
+        registry.on_change(self._changed)
         registry.on_delete(self._purge)
 
     def idle_of(self, session: Session) -> float:
@@ -83,21 +91,47 @@ class SessionExpiry:
             for session_id in self._cluster_stats.stats.keys() - self._registry.sessions.keys():
                 if not session_id.startswith(UNSTORED):
                     self._cluster_stats.forget(session_id)
-        now = wall.now()
-        for session in list(self._registry.sessions.values()):
-            if not (idle := self.idle_of(session)):
+        begun = time.monotonic()
+        while self._due and self._due[0][0] <= begun:
+            at, session_id = heapq.heappop(self._due)
+            if self._next.get(session_id) != at:
                 continue
-            last = max(session.spec.created / 1e9, self._seen.get(session.id, 0.0))
-            if self._is_read(session.id):
-                if now - last > min(MAX_SECONDS_BETWEEN_MARKS, idle / 4):
-                    self._seen[session.id] = now
-                    kept = max(2 * idle, MIN_SECONDS_SEEN)
-                    await self._bucket.put(f"seen.{session.id}", b"%d" % int(now * 1000), kept)
-            # Marks of other processes may be a quarter of the TTL and two rounds old.
-            elif now - last > idle * 1.25 + 2 * ROUND_SECONDS and not await self._is_posted(session, last, idle, now):
-                log.info("session expired; deleting it", extra={"session": session.id})
-                metrics.sessions_expired.inc()
-                await self._registry.delete(session.id)
+            session = self._registry.sessions.get(session_id)
+            if session is None or not (idle := self.idle_of(session)):
+                del self._next[session_id]
+                continue
+            between = min(MAX_SECONDS_BETWEEN_MARKS, idle / 4)
+            # Planned first: where NATS does not answer it is looked at again all the same.
+            pause = max(ROUND_SECONDS, between / LOOKS_BETWEEN_MARKS)
+            self._plan(session_id, begun + pause)
+            # So early that at the next look the mark is not too old.
+            await self._look(session, idle, between - pause)
+
+    async def _look(self, session: Session, idle: float, oldest: float) -> None:
+        """Marks a session that is read here and whose mark is older than `oldest` seconds; deletes one that has expired."""
+        now = wall.now()
+        last = max(session.spec.created / 1e9, self._seen.get(session.id, 0.0))
+        if self._is_read(session.id):
+            if now - last > oldest:
+                self._seen[session.id] = now
+                kept = max(2 * idle, MIN_SECONDS_SEEN)
+                await self._bucket.put(f"seen.{session.id}", b"%d" % int(now * 1000), kept)
+        # Marks of other processes may be a quarter of the TTL and two rounds old.
+        elif now - last > idle * 1.25 + 2 * ROUND_SECONDS and not await self._is_posted(session, last, idle, now):
+            log.info("session expired; deleting it", extra={"session": session.id})
+            metrics.sessions_expired.inc()
+            await self._registry.delete(session.id)
+
+    def _changed(self, session_id: str, session: Session | None) -> None:
+        """Has a session that is new, or may have another TTL, looked at in the next round."""
+        if session is None:
+            self._next.pop(session_id, None)
+        else:
+            self._plan(session_id, time.monotonic())
+
+    def _plan(self, session_id: str, at: float) -> None:
+        self._next[session_id] = at
+        heapq.heappush(self._due, (at, session_id))
 
     async def _purge(self, session_id: str) -> None:
         """Purges the key of a session that this process deletes; nothing reads the key any more."""

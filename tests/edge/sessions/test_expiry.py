@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
+
+from edge.sessions import expiry
+from edge.sessions.expiry import SessionExpiry
+from edge.stats import Stats
 from router.broker import Broker
 from router.nats.bucket import Bucket
 from router.topology import SESSIONS
@@ -110,3 +117,89 @@ async def test_a_webhook_with_a_ttl_expires_once_nothing_is_posted_and_nothing_w
         await eventually(lambda: _has_status(edge, idle, 404))
 
         assert [await status(edge, each) for each in (waiting, kept)] == [200, 200]
+
+
+class Simulated:
+    """A registry of sessions that expire, their bucket and statistics, on a clock that the test moves by rounds of a second."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, idle: float) -> None:
+        self.now = 1_000_000.0
+        self.sessions: dict[str, Any] = {}
+        self.stats: dict[str, Stats] = {}
+        self.marks: list[float] = []
+        self.deleted: dict[str, float] = {}
+        self.looks = 0
+        self.listeners: list[Any] = []
+        monkeypatch.setattr(expiry, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(expiry, "wall", SimpleNamespace(now=lambda: self.now))
+        self.expiry = SessionExpiry(cast(Any, self), cast(Any, self), cast(Any, self), idle, cast(Any, None))
+        look = self.expiry._look
+
+        async def counted(*asked: Any) -> None:
+            self.looks += 1
+            await look(*asked)
+
+        monkeypatch.setattr(self.expiry, "_look", counted)
+
+    def on_change(self, listener: Any) -> None:
+        self.listeners.append(listener)
+
+    def on_delete(self, cleaner: Any) -> None:
+        """Nothing is cleaned here."""
+
+    def change(self, session_id: str, ttl: float | None = None) -> None:
+        spec = SimpleNamespace(created=int(self.now * 1e9), delivery_method="websocket", expires_after=ttl)
+        self.sessions[session_id] = SimpleNamespace(id=session_id, spec=spec)
+        for listener in self.listeners:
+            listener(session_id, self.sessions[session_id])
+
+    def forget(self, session_id: str) -> None:
+        del self.stats[session_id]
+
+    async def put(self, _key: str, _value: bytes, _ttl: float) -> None:
+        self.marks.append(self.now)
+
+    async def delete(self, session_id: str) -> None:
+        del self.sessions[session_id]
+        self.deleted[session_id] = self.now
+
+    async def pass_(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.now += 1.0
+            await self.expiry._round()
+
+
+@pytest.mark.parametrize("idle", [3.0, 20.0, 240.0, 86400.0])
+async def test_a_session_that_is_read_is_marked_often_enough_and_expires_a_ttl_after_its_last_reader(
+    idle: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Simulated(monkeypatch, idle)
+    place.change("sess_1")
+    begun = place.now
+    place.stats["sess_1"] = Stats(websockets=1)
+    await place.pass_(200)
+
+    times = [begun, *place.marks, place.now]
+    assert max(after - before for before, after in pairwise(times)) <= max(2.0, min(60.0, idle / 4)) + 1.0
+    assert place.looks <= 200 / max(1.0, min(60.0, idle / 4) / 4) + 2
+
+    place.stats["sess_1"].websockets = 0
+    left = place.now
+    await place.pass_(int(idle * 1.25) + 20)
+
+    assert idle <= place.deleted["sess_1"] - left <= idle * 1.25 + 18
+
+
+async def test_a_shorter_ttl_counts_at_once_and_a_session_without_one_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = Simulated(monkeypatch, 0.0)
+    place.change("sess_1")
+    place.change("sess_2", ttl=86400.0)
+    await place.pass_(30)
+    assert place.looks <= 3
+
+    place.change("sess_1", ttl=2.0)
+    await place.pass_(6)
+
+    assert place.deleted.keys() == {"sess_1"}
