@@ -243,7 +243,7 @@ async def test_who_comes_to_a_crowded_process_is_told_a_longer_period_and_gets_i
                 for _ in range(3):
                     assert (await socket.next())["control"] in ("heartbeat", "position")
 
-    assert [said["heartbeat_seconds"] for said in told] == [0.2, 0.4, 0.8]
+    assert [said["heartbeat_seconds"] for said in told] == [0.2, 0.4, 0.9]
 
 
 async def test_a_rotated_connection_is_asked_to_come_back(nats_server: str, path: Path) -> None:
