@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.axe import serious
 from tests.browser.conftest import Tab, Wire
@@ -94,6 +94,26 @@ async def test_an_alert_has_a_page_that_says_why_it_fired_and_what_was_done(
         *("fired", "acknowledged", "snoozed", "woke", "dismissed", "resolved")
     ]
     assert tab.complaints == []
+
+
+async def test_an_alert_and_its_rule_are_asked_for_again_where_the_network_failed_though_the_stream_goes_on(
+    tab: Tab, running_callboard: RunningCallboard, api: httpx.AsyncClient, run: str
+) -> None:
+    alert = await fired(api, run)
+    failed: list[str] = []
+
+    async def fail(route: Route) -> None:
+        failed.append(route.request.url)
+        await route.abort("failed")
+
+    # Not the page itself.
+    await tab.page.route(f"{running_callboard.url}/alerts/{alert['id']}", fail, times=2)
+    await tab.page.route(f"**/rules/hot_{run}", fail, times=2)
+
+    await open_console(tab, running_callboard.url, f"alerts/{alert['id']}")
+    await tab.page.wait_for_selector(".alert-page:visible .of-rule code")
+
+    assert len(failed) >= 2 and any("/rules/" in url for url in failed)
 
 
 async def test_a_click_lands_though_a_worse_alert_fires_while_the_pointer_is_pressed(

@@ -24,6 +24,8 @@ const REASONS = {
   resolve_after: "no event matched for so long",
 };
 const COMMENT = 500;
+// Milliseconds until what the network failed for is asked for again.
+const AGAIN = 3_000;
 
 const fact = (name, ...value) => (value.some((each) => each !== null && each !== undefined && each !== "" && each !== false) ? [h("div.fact", {}, h("dt", {}, name), h("dd", {}, ...value))] : []);
 const steps = (history) => [...(history ?? [])].reverse().map(({ what, at, by, comment, until, reason }) => {
@@ -61,6 +63,13 @@ export function one(context, { path: [id] }) {
     h("div.column", {}, card("Runbook", parts.runbook), card("History", parts.history)));
   let alert = null;
   let ruleRead = null;
+  let timer = null;
+
+  // What the network failed for is asked for again.
+  const soon = (ask) => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, AGAIN);
+  };
 
   const buttons = alertActions(context, {
     comment: () => comment.value,
@@ -80,7 +89,10 @@ export function one(context, { path: [id] }) {
       parts.rule.replaceChildren(...(found.rule ? ruleText(found.rule) : [h("p.faint", {}, found.reason ?? "The rule is not in force now.")]));
     } catch (fault) {
       const why = fault.status === 403 ? "What the rule says is for operators: this needs the right to operate." : fault.status === 404 ? "There is no such rule any more, or it is another system's." : "What the rule says could not be read.";
-      if (!fault.status) ruleRead = null;
+      if (!fault.status) {
+        ruleRead = null;
+        soon(() => drawRule(name));
+      }
       parts.rule.replaceChildren(h("p.faint", {}, why));
     }
   };
@@ -135,6 +147,7 @@ export function one(context, { path: [id] }) {
     try {
       draw(await client.get(`/alerts/${encodeURIComponent(id)}`));
     } catch (fault) {
+      if (!fault.status) soon(read);
       if (!alert || fault.status) {
         show(whole, false);
         outside.replaceChildren(faulty(fault, fault.status === 404 ? "such alert" : "the alert", { right: "read its events, alert.>", again: read }));
@@ -152,6 +165,9 @@ export function one(context, { path: [id] }) {
   return {
     element: h("section.page.alert-place", { id: "alerts" }, head.element, outside, whole),
     title: "Alert",
-    close: () => ends.forEach((end) => end?.()),
+    close: () => {
+      clearTimeout(timer);
+      ends.forEach((end) => end?.());
+    },
   };
 }
