@@ -6,6 +6,7 @@ import { h, icon } from "./dom.js";
 import { KEPT, login, tokenOf } from "./login.js";
 import { navigation } from "./navigation.js";
 import { palette } from "./palette.js";
+import { asking } from "./parts/again.js";
 import { setClock } from "./parts/time.js";
 import { faulty, loading } from "./parts/states.js";
 import { toast } from "./parts/toast.js";
@@ -45,20 +46,14 @@ const store = new Store();
 setClock(() => client.clock.now());
 
 /** What happened before the history begins: the latest state of everything, as lists; and what of it this page may see. */
-async function loadSnapshots() {
-  await Promise.all([
-    client.get("/me").then((rights) => store.allow(rights), (fault) => store.allow(null, fault)),
-    ...["runs", "alerts", "cameras", "octanes"].map(async (name) => {
-      try {
-        store.load(name, (await client.get(`/${name}`))[name]);
-        store.fault(name, null);
-      } catch (fault) {
-        // The next `live` asks again.
-        store.fault(name, fault);
-      }
-    }),
-  ]);
-}
+const needed = () => client.state.phase === "live";
+const snapshots = [
+  asking(async () => store.allow(await client.get("/me")), { failed: (fault) => store.allow(null, fault), needed }),
+  ...["runs", "alerts", "cameras", "octanes"].map((name) => asking(async () => {
+    store.load(name, (await client.get(`/${name}`))[name]);
+    store.fault(name, null);
+  }, { failed: (fault) => store.fault(name, fault), needed })),
+];
 
 // When the server said that it restarts (ms since the epoch).
 let drainedAt = 0;
@@ -69,7 +64,7 @@ client.onNotice(({ control, reason }) => {
 });
 client.onState((state) => {
   store.connect(state);
-  if (state.phase === "live") loadSnapshots();
+  if (state.phase === "live") for (const ask of snapshots) ask();
 });
 
 const mount = (id) => document.getElementById(id);
@@ -91,7 +86,7 @@ function signOut() {
 const outlet = mount("place");
 const gate = h("div.gate", { hidden: true });
 outlet.before(gate);
-const asking = login(gate, client.base, signIn);
+const tellLogin = login(gate, client.base, signIn);
 const tellBanner = banner(mount("banner"), client);
 const reach = new Reach(client, () => {
   tell();
@@ -103,7 +98,7 @@ function now() {
 function tell() {
   const { phase, code, reason } = client.state;
   const wanted = phase === "refused" && WANTS_TOKEN.has(code);
-  asking(wanted ? code : "", reason);
+  tellLogin(wanted ? code : "", reason);
   outlet.hidden = wanted;
   tellBanner(now(), wanted);
 }

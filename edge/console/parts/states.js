@@ -1,6 +1,7 @@
 /** Says in the place of content why there is none: loading, nothing there, not allowed, not found, offline, or a fault. */
 
 import { h, icon, lesson } from "../dom.js";
+import { passing, whileShown } from "./again.js";
 
 const box = (kind, picture, title, text, ...more) =>
   h("div.lesson.state", { role: "status", dataset: { kind } }, picture && icon(picture), h("p.lesson-title", {}, title), text && h("p", {}, text), ...more);
@@ -37,14 +38,20 @@ export function kindOf(fault) {
   return fault?.status ? "failed" : "offline";
 }
 
-/** What a fault says in the place of `what` ("the dead letters"), with a button that calls `again`. */
+/**
+ * What a fault says in the place of `what` ("the dead letters"), with a button that calls `again`. A fault that may pass calls it by itself, too, as long
+ * as it is shown.
+ */
 export function faulty(fault, what, { right = "", again = null } = {}) {
   const kind = kindOf(fault);
   if (kind === "denied") return denied(what, right, sentence(fault.message));
   if (kind === "missing") return missing(what, sentence(fault.message));
   const retry = again && h("button.quiet", { type: "button", onclick: again }, icon("restart"), h("span", {}, "Try again"));
-  if (kind === "offline") return box("offline", "alert", "The server cannot be reached", `So ${what} cannot be read just now.`, retry);
-  return box("failed", "alert", `${capital(what)} could not be read`, sentence(fault.message), retry);
+  const said = kind === "offline"
+    ? box("offline", "alert", "The server cannot be reached", `So ${what} cannot be read just now.`, retry)
+    : box("failed", "alert", `${capital(what)} could not be read`, sentence(fault.message), retry);
+  if (again && passing(fault)) whileShown(said, again);
+  return said;
 }
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -154,13 +154,14 @@ function one(context, { path: [name, instance], query }) {
     // Cards hold what somebody types: they are made anew only where the actor serves others than before.
     const serves = actor.state === "running" ? actor.commands.join() : "";
     if (serves === served) return;
-    served = serves;
     if (!serves) {
+      served = serves;
       commands.replaceChildren(h("p.faint.inside", {}, "It takes no commands while it does not answer."));
       level.replaceChildren();
       return;
     }
     const listed = (await context.client.get("/commands")).commands.filter((each) => each.actor === name && each.instance === instance);
+    served = serves;
     const known = new Map(listed.map((each) => [each.name, each]));
     const given = actor.commands.filter((each) => !APART.has(each));
     const opened = (each) => context.mark([name, instance], { command: each });

@@ -3,6 +3,7 @@
 import { h, icon, say, show } from "../dom.js";
 import { number } from "../format.js";
 import { query } from "../../client/http.js";
+import { passing, retrying } from "../parts/again.js";
 import { loading } from "../parts/states.js";
 import { panel } from "../views/panel.js";
 import { eventBar } from "./events/bar.js";
@@ -46,6 +47,10 @@ class EventsView {
   #frame = 0;
   #stale = false;
   #fault = null;
+  // What a fault that may pass has kept from being read.
+  #unread = null;
+  #opened = [{}];
+  #rereading = retrying(() => this.#unread());
   #unseen = 0;
   #marked = null;
   #resting = null;
@@ -107,6 +112,7 @@ class EventsView {
     this.#life.abort();
     clearInterval(this.#timer);
     clearTimeout(this.#resting);
+    this.#rereading.stop();
     cancelAnimationFrame(this.#frame);
     this.#leave();
     for (const end of this.ends) end();
@@ -115,6 +121,7 @@ class EventsView {
 
   /** Another address: a filter, an event (its cursor or id), or a place to begin at. */
   update({ path: [named], query: asked }) {
+    this.#rereading.stop();
     const values = Object.fromEntries(FIELDS.map((name) => [name, asked.get(name) ?? ""]));
     this.#filter = new Filter(values);
     this.bar.set(values);
@@ -127,7 +134,13 @@ class EventsView {
   }
 
   async #openById(id) {
-    const event = await eventById((asked) => this.#context.client.get(`/events${query(asked)}`), id).catch(() => null);
+    let event = null;
+    try {
+      event = await eventById((asked) => this.#context.client.get(`/events${query(asked)}`), id);
+      this.#rereading.done();
+    } catch (fault) {
+      if (passing(fault)) return this.#readAgain(fault, () => this.#openById(id));
+    }
     if (event) return this.#go([event.cursor], {}, true);
     this.#context.toast(`No event with the id ${id} is kept.`, "warn");
     return this.#open({});
@@ -136,6 +149,7 @@ class EventsView {
   // `chosen`: the event whose cursor the place is shall be opened.
   async #open(place, chosen = false) {
     this.#leave();
+    this.#opened = [place, chosen];
     this.#fault = null;
     this.chips.clear();
     this.#stuck = !place.cursor && !place.near;
@@ -155,15 +169,34 @@ class EventsView {
   async #chooseAt(cursor) {
     const { log } = this;
     const turn = log.entries;
-    const event = await log.eventAt(cursor).catch(() => null);
+    let event = null;
+    try {
+      event = await log.eventAt(cursor);
+    } catch (fault) {
+      this.#readAgain(fault, () => this.#chooseAt(cursor));
+    }
     const entry = log.entries.find((each) => each.event && each.event.id === event?.id);
     if (entry && this.log.entries === turn) this.#choose(entry, true);
   }
 
+  #readAgain(fault, read) {
+    this.#unread = read;
+    this.#rereading.after(fault);
+  }
+
+  // The list anew where it has nothing yet, else what it lacks where it is looked at.
+  #reread(place, chosen) {
+    if (!this.log.entries.length) return this.#open(place, chosen);
+    this.#fault = null;
+    if (this.log.live && !this.#subscription) this.#subscribe();
+    this.#moved();
+  }
+
   #told(what, count) {
     if (count && what !== "fault") show(this.wait, false);
-    if (what === "fault") this.#fault = count;
-    else this.#fault = null;
+    this.#fault = what === "fault" ? count : null;
+    if (what === "fault") this.#readAgain(count, () => this.#reread(...this.#opened));
+    else this.#rereading.done();
     const { entries } = this.log;
     if (what === "reset") this.rows.element.scrollTop = 0;
     if (what === "back") {

@@ -1,6 +1,7 @@
 /** A text editor for a rule: numbers its lines, has it checked by the server while somebody types, and shows each mistake at its line. */
 
 import { h, say, show } from "../../dom.js";
+import { retrying } from "../../parts/again.js";
 import { validate } from "./api.js";
 
 // Somebody who types has paused (ms).
@@ -15,6 +16,7 @@ export function ruleEditor(context, { readonly = false, changed = () => {} } = {
   const element = h("div.rule-editor", {}, h("div.paper", {}, gutter, area), verdict, list);
   let timer = null;
   let turn = 0;
+  const rechecking = retrying(() => check());
   const state = { valid: null, rule: null, mistakes: [] };
 
   const number = () => {
@@ -54,9 +56,11 @@ export function ruleEditor(context, { readonly = false, changed = () => {} } = {
         if (mine !== turn) return;
         Object.assign(state, found);
       }
+      rechecking.done();
       draw();
     } catch (fault) {
       if (mine !== turn) return;
+      rechecking.after(fault);
       Object.assign(state, { valid: null, rule: null, mistakes: [] });
       draw();
       say(verdict, fault.status === 403 ? "It cannot be checked: this needs the right to operate." : `It could not be checked: ${fault.status ? fault.message : "the server cannot be reached"}.`);
@@ -68,6 +72,7 @@ export function ruleEditor(context, { readonly = false, changed = () => {} } = {
     number();
     state.valid = null;
     changed();
+    rechecking.stop();
     clearTimeout(timer);
     timer = setTimeout(check, PAUSED);
   }
@@ -100,6 +105,10 @@ export function ruleEditor(context, { readonly = false, changed = () => {} } = {
       area.value = text;
       number();
     },
-    close: () => clearTimeout(timer),
+    close() {
+      turn += 1;
+      clearTimeout(timer);
+      rechecking.stop();
+    },
   };
 }

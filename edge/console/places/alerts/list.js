@@ -2,6 +2,7 @@
 
 import { h, icon, show } from "../../dom.js";
 import { moment } from "../../format.js";
+import { retrying } from "../../parts/again.js";
 import { arrange, unpressed } from "../../parts/arrange.js";
 import { filterBar } from "../../parts/filters.js";
 import { nothing } from "../../parts/states.js";
@@ -71,6 +72,9 @@ export function list(context, params) {
   const older = new Map();
   let next = null;
   let turn = 0;
+  // From where on older ones are asked for, null for the newest.
+  let wanted = null;
+  const rereading = retrying(() => read(wanted));
 
   const filters = filterBar(FIELDS, (values) => {
     mark([], values);
@@ -83,6 +87,7 @@ export function list(context, params) {
   /** Resolved alerts go back a week, further than the page remembers. */
   const read = async (cursor) => {
     const mine = (turn += 1);
+    wanted = cursor;
     const { state, severity, rule } = filters.values;
     const asked = Object.entries({ state, severity, rule, cursor, limit: PAGE }).filter(([, value]) => value);
     try {
@@ -90,9 +95,11 @@ export function list(context, params) {
       if (mine !== turn) return;
       for (const each of page.alerts) older.set(`${each.rule} ${each.key ?? each.entity ?? ""}`, asKnown(each));
       next = page.next ?? null;
+      rereading.done();
       draw();
-    } catch {
+    } catch (fault) {
       // The store's own situation says what is the matter.
+      if (mine === turn) rereading.after(fault);
     }
   };
 
@@ -146,6 +153,10 @@ export function list(context, params) {
   return {
     element: h("section.page.alert-place", { id: "alerts" }, head.element, tabs(context, "alerts"), filters.element, rows, unfit, ...empty.elements, h("div.row-of-buttons", {}, more)),
     title: "Alerts",
-    close: () => ends.forEach((end) => end?.()),
+    close() {
+      turn += 1;
+      rereading.stop();
+      ends.forEach((end) => end?.());
+    },
   };
 }

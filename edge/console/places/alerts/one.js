@@ -1,6 +1,7 @@
 /** The page of one alert: why it fired, what is known of it, its history, and what can be done. */
 
 import { h, icon, say, show } from "../../dom.js";
+import { passing, retrying } from "../../parts/again.js";
 import { coloured } from "../../parts/json.js";
 import { faulty, loading } from "../../parts/states.js";
 import { time } from "../../parts/time.js";
@@ -24,8 +25,6 @@ const REASONS = {
   resolve_after: "no event matched for so long",
 };
 const COMMENT = 500;
-// Milliseconds until what the network failed for is asked for again.
-const AGAIN = 3_000;
 
 const fact = (name, ...value) => (value.some((each) => each !== null && each !== undefined && each !== "" && each !== false) ? [h("div.fact", {}, h("dt", {}, name), h("dd", {}, ...value))] : []);
 const steps = (history) => [...(history ?? [])].reverse().map(({ what, at, by, comment, until, reason }) => {
@@ -63,13 +62,8 @@ export function one(context, { path: [id] }) {
     h("div.column", {}, card("Runbook", parts.runbook), card("History", parts.history)));
   let alert = null;
   let ruleRead = null;
-  let timer = null;
-
-  // What the network failed for is asked for again.
-  const soon = (ask) => {
-    clearTimeout(timer);
-    timer = setTimeout(ask, AGAIN);
-  };
+  const rereading = retrying(() => read());
+  const rereadingRule = retrying(() => drawRule(alert.rule));
 
   const buttons = alertActions(context, {
     comment: () => comment.value,
@@ -86,13 +80,12 @@ export function one(context, { path: [id] }) {
     ruleRead = name;
     try {
       const found = await client.get(`/rules/${encodeURIComponent(name)}`);
+      rereadingRule.done();
       parts.rule.replaceChildren(...(found.rule ? ruleText(found.rule) : [h("p.faint", {}, found.reason ?? "The rule is not in force now.")]));
     } catch (fault) {
       const why = fault.status === 403 ? "What the rule says is for operators: this needs the right to operate." : fault.status === 404 ? "There is no such rule any more, or it is another system's." : "What the rule says could not be read.";
-      if (!fault.status) {
-        ruleRead = null;
-        soon(() => drawRule(name));
-      }
+      if (passing(fault)) ruleRead = null;
+      rereadingRule.after(fault);
       parts.rule.replaceChildren(h("p.faint", {}, why));
     }
   };
@@ -146,9 +139,10 @@ export function one(context, { path: [id] }) {
     reading = true;
     try {
       draw(await client.get(`/alerts/${encodeURIComponent(id)}`));
+      rereading.done();
     } catch (fault) {
-      if (!fault.status) soon(read);
-      if (!alert || fault.status) {
+      rereading.after(fault);
+      if (!alert || !passing(fault)) {
         show(whole, false);
         outside.replaceChildren(faulty(fault, fault.status === 404 ? "such alert" : "the alert", { right: "read its events, alert.>", again: read }));
       }
@@ -166,7 +160,8 @@ export function one(context, { path: [id] }) {
     element: h("section.page.alert-place", { id: "alerts" }, head.element, outside, whole),
     title: "Alert",
     close: () => {
-      clearTimeout(timer);
+      rereading.stop();
+      rereadingRule.stop();
       ends.forEach((end) => end?.());
     },
   };

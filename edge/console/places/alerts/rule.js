@@ -165,7 +165,10 @@ export function rule(context, { path: [, name = ""] }) {
       if (closed) return;
       if (stored) {
         if (problem.status === 404) say(note, "Somebody has deleted it. Its text is still here, to be created anew by “New rule”.");
-        else timer = setTimeout(look, LATER);
+        else {
+          clearTimeout(timer);
+          timer = setTimeout(look, LATER);
+        }
         return;
       }
       outside.replaceChildren(faulty(problem, problem.status === 404 ? `rule ${name}` : "the rule", { right: "operate", again: () => read() }));

@@ -2,6 +2,7 @@
 
 import { h, icon, show } from "../../dom.js";
 import { moment } from "../../format.js";
+import { passing } from "../../parts/again.js";
 import { filterBar } from "../../parts/filters.js";
 import { poll } from "../../parts/poll.js";
 import { faulty, loading, nothing } from "../../parts/states.js";
@@ -98,7 +99,7 @@ export function rules(context, params) {
       note.replaceChildren(...[away ?? fileNote(answer.file)].filter(Boolean));
       draw();
     } catch (fault) {
-      if (known.length && !fault.status) return;
+      if (known.length && passing(fault)) return;
       known = [];
       if (told === (told = `${fault.status} ${fault.message}`)) return;
       rows.set([]);

@@ -2,6 +2,7 @@
 
 import { dotted, h, icon, say, show } from "../../dom.js";
 import { number } from "../../format.js";
+import { passing, retrying } from "../../parts/again.js";
 import { filterBar } from "../../parts/filters.js";
 import { SPANS, spanQuery } from "../../parts/span.js";
 import { faulty, loading, nothing } from "../../parts/states.js";
@@ -48,6 +49,7 @@ export class LetterList {
   #timer = null;
   #closed = false;
   #ends = [];
+  #rereading = retrying(() => this.#page());
 
   constructor(context, params) {
     this.#context = context;
@@ -79,6 +81,7 @@ export class LetterList {
   close() {
     this.#closed = true;
     clearTimeout(this.#timer);
+    this.#rereading.stop();
     for (const end of this.#ends) end();
   }
 
@@ -125,6 +128,7 @@ export class LetterList {
       return;
     }
     this.#reading = false;
+    this.#rereading.done();
     this.#next = cursor;
     this.#letters = found;
     this.#show();
@@ -132,7 +136,10 @@ export class LetterList {
 
   #fail(fault) {
     // What is shown from before stays where the server cannot be reached: the frame says so.
-    if (!fault.status && this.#letters.length) return;
+    if (this.#letters.length && passing(fault)) {
+      this.#rereading.after(fault);
+      return;
+    }
     this.#letters = [];
     this.#show();
     this.state.replaceChildren(faulty(fault, "the dead letters", { right: "operate", again: () => this.#refresh(true) }));

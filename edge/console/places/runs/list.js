@@ -3,6 +3,7 @@
 import { escapeToken } from "../../../client/tokens.js";
 import { h, icon, say, show } from "../../dom.js";
 import { moment, number } from "../../format.js";
+import { retrying } from "../../parts/again.js";
 import { filterBar } from "../../parts/filters.js";
 import { SPANS, spanOf, spanQuery } from "../../parts/span.js";
 import { faulty, kindOf, loading, nothing } from "../../parts/states.js";
@@ -50,6 +51,9 @@ export class RunList {
   #fault = null;
   #reading = false;
   #turn = 0;
+  // From where on runs are asked for, null for the first page.
+  #cursor = null;
+  #rereading = retrying(() => this.#read(this.#cursor));
   #closed = false;
   #rows = new Map();
   #ends = [];
@@ -84,6 +88,7 @@ export class RunList {
   close() {
     this.#closed = true;
     clearInterval(this.#timer);
+    this.#rereading.stop();
     for (const end of this.#ends) end();
   }
 
@@ -110,6 +115,7 @@ export class RunList {
 
   async #read(cursor = null) {
     const turn = (this.#turn += 1);
+    this.#cursor = cursor;
     const { client, now } = this.#context;
     const { span, ...rest } = this.#filter;
     const given = Object.entries({ ...rest, ...spanQuery(span, now()), cursor, limit: PAGE }).filter(([, value]) => value);
@@ -120,9 +126,11 @@ export class RunList {
       if (!cursor) this.#found.clear();
       for (const run of runs) this.#found.set(keyOf(run.domain, run.run), ofAnswer(run));
       [this.#next, this.#total, this.#fault] = [this.#found.size < MOST ? next : null, total, null];
+      this.#rereading.done();
     } catch (fault) {
       if (turn !== this.#turn || this.#closed) return;
       this.#fault = fault;
+      this.#rereading.after(fault);
     }
     this.#reading = false;
     this.#draw();

@@ -1,6 +1,7 @@
 /** The page of one run: why it failed, how far it is, its steps, its text and output as they come, and what caused it. */
 
 import { copyButton, h, icon, say, show } from "../../dom.js";
+import { retrying } from "../../parts/again.js";
 import { confirm } from "../../parts/dialog.js";
 import { denied, faulty, kindOf, loading } from "../../parts/states.js";
 import { heading, tool } from "../../parts/toolbar.js";
@@ -28,6 +29,7 @@ export class RunPage {
   #denied = false;
   #reading = false;
   #again = false;
+  #rereading = retrying(() => this.#read());
   #stages = [];
   #leftOut = 0;
   #record = new RunRecord();
@@ -63,6 +65,7 @@ export class RunPage {
   close() {
     this.#closed = true;
     clearInterval(this.#timer);
+    this.#rereading.stop();
     cancelAnimationFrame(this.#drawing);
     for (const end of this.#ends) end();
   }
@@ -111,10 +114,14 @@ export class RunPage {
       const answer = await client.get(`/runs/${encodeURIComponent(this.#id)}?domain=${encodeURIComponent(this.#domain)}`);
       const { stages, stages_left_out: leftOut, ...run } = answer;
       [this.#stages, this.#leftOut, this.#again] = [stages, leftOut, false];
+      this.#rereading.done();
       if (!this.#closed) this.#take(ofAnswer(run));
     } catch (fault) {
       this.#again &&= !fault.status;
-      if (!this.#closed) this.#unread(fault);
+      if (!this.#closed) {
+        this.#unread(fault);
+        this.#rereading.after(fault);
+      }
     }
     this.#reading = false;
     // It began before the connection was there.

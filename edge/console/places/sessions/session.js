@@ -2,6 +2,7 @@
 
 import { copyButton, h, icon, say, show } from "../../dom.js";
 import { duration, number, percent } from "../../format.js";
+import { passing } from "../../parts/again.js";
 import { confirm, dialog } from "../../parts/dialog.js";
 import { poll } from "../../parts/poll.js";
 import { faulty, loading, sentence } from "../../parts/states.js";
@@ -158,11 +159,11 @@ export function sessionView(context, id) {
         if (before?.state !== health.state || before?.active !== health.active) drawHealth();
       } else state.replaceChildren(stats.connections.length ? badge(`${number(stats.connections.length)} reading`, "ok") : badge("No connection", "quiet"));
     } catch (fault) {
-      if (session && !fault.status) return;
+      if (session && passing(fault)) return;
       latest?.close();
-      latest = null;
+      session = latest = null;
       head.tools.replaceChildren();
-      content.replaceChildren(faulty(fault, "the session", { right: "see this session", again: () => { session = null; polling.again(); } }));
+      content.replaceChildren(faulty(fault, "the session", { right: "see this session", again: () => polling.again() }));
     }
   };
   polling = poll(read, EVERY);

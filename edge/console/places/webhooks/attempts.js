@@ -2,6 +2,7 @@
 
 import { h, icon, say, show } from "../../dom.js";
 import { milliseconds, number } from "../../format.js";
+import { passing } from "../../parts/again.js";
 import { arrange, unpressed } from "../../parts/arrange.js";
 import { filterBar } from "../../parts/filters.js";
 import { coloured } from "../../parts/json.js";
@@ -101,7 +102,7 @@ export function attemptsView({ api, toast, changed = () => {}, done = () => {}, 
       attempts = [...page.attempts, ...below];
       draw();
     } catch (fault) {
-      if (mine !== turn || (attempts.length && !fault.status)) return;
+      if (mine !== turn || (attempts.length && passing(fault))) return;
       show(list, false);
       if (why === fault.message) return;
       why = fault.message;

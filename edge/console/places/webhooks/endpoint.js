@@ -2,6 +2,7 @@
 
 import { h, icon, say, show } from "../../dom.js";
 import { number, percent } from "../../format.js";
+import { passing } from "../../parts/again.js";
 import { confirm, dialog } from "../../parts/dialog.js";
 import { poll } from "../../parts/poll.js";
 import { faulty, loading, sentence } from "../../parts/states.js";
@@ -132,7 +133,7 @@ export function endpointView({ api, id, toast, now, back = null, tools = () => [
         say(figures.children[at].children[2], word);
       });
     } catch (fault) {
-      if (session && !fault.status) return;
+      if (session && passing(fault)) return;
       session = state = null;
       head.tools.replaceChildren();
       content.replaceChildren(faulty(fault, "the endpoint", { right: "see this session", again: () => polling.again() }));

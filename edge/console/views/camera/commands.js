@@ -1,24 +1,37 @@
 /** Gives one camera's actor its commands, and says why one cannot be given. */
 
 import { escapeToken } from "../../../client/tokens.js";
+import { asking } from "../../parts/again.js";
 import { covers, listed } from "../octane/commands.js";
 
 export class CameraCommands {
   #store;
   #client;
   #answer = null;
+  #ask;
   /** The camera that is commanded. */
   id = null;
 
   constructor(store, client) {
     this.#store = store;
     this.#client = client;
+    this.#ask = asking(() => this.#learn(), { needed: () => client.state.phase === "live" });
   }
 
-  /** Asks which commands there are. */
-  async learn() {
-    this.#answer = await this.#client.get("/commands").catch(() => null);
-    this.#store.touch("cameras");
+  /** Asks which commands there are, again and again where that fails. */
+  learn() {
+    return this.#ask();
+  }
+
+  async #learn() {
+    try {
+      this.#answer = await this.#client.get("/commands");
+    } catch (fault) {
+      this.#answer = null;
+      throw fault;
+    } finally {
+      this.#store.touch("cameras");
+    }
   }
 
   get #known() {

@@ -3,6 +3,7 @@
 import { h, icon, say, show } from "../../dom.js";
 import { bytes, clock, duration } from "../../format.js";
 import { ask, query } from "../../../client/http.js";
+import { retrying } from "../../parts/again.js";
 import { faultLine } from "../octane/buttons.js";
 import { momentOf } from "./condition.js";
 import { recordingAt, timeline } from "./timeline.js";
@@ -47,6 +48,7 @@ export function recordings(view) {
   let known = false;
   let told = "";
   let timer = null;
+  const rereading = retrying(() => read());
   const fault = faultLine();
   // Why a camera that records always does not.
   const halted = h("p.halted", { role: "alert", hidden: true });
@@ -88,7 +90,9 @@ export function recordings(view) {
       if (asked !== camera) return;
       list = (answer.recordings ?? []).map((item) => entryOf(item, now()));
       known = true;
+      rereading.done();
     } catch (problem) {
+      if (asked === camera) rereading.after(problem);
       // A server without recordings has no timeline; one that is away keeps what is known.
       if (problem.status === 404 || problem.status === 403) known = false;
     }

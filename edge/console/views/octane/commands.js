@@ -1,6 +1,7 @@
 /** Gives one Octane's actor its commands, and says why one cannot be given. */
 
 import { escapeToken } from "../../../client/tokens.js";
+import { asking } from "../../parts/again.js";
 
 /** What moves the camera: several people may do so at once. */
 const CAMERA = new Set(["orbit", "pan", "dolly", "set_camera", "reset_camera", "undo_camera", "preset_camera"]);
@@ -34,6 +35,7 @@ export class Commands {
   #store;
   #client;
   #answer = null;
+  #ask;
   #moved = -Infinity;
   /** The Octane that is commanded. */
   id = null;
@@ -41,16 +43,23 @@ export class Commands {
   constructor(store, client) {
     this.#store = store;
     this.#client = client;
+    this.#ask = asking(() => this.#learn(), { needed: () => client.state.phase === "live" });
   }
 
-  /** Asks which commands there are. A server that keeps no list is taken to have all. */
-  async learn() {
+  /** Asks which commands there are, again and again where that fails. A server that keeps no list is taken to have all. */
+  learn() {
+    return this.#ask();
+  }
+
+  async #learn() {
     try {
       this.#answer = await this.#client.get("/commands");
-    } catch {
+    } catch (fault) {
       this.#answer = null;
+      throw fault;
+    } finally {
+      this.#store.touch("octanes");
     }
-    this.#store.touch("octanes");
   }
 
   get #known() {
