@@ -6,7 +6,7 @@ import { h, icon } from "./dom.js";
 import { KEPT, login, tokenOf } from "./login.js";
 import { navigation } from "./navigation.js";
 import { palette } from "./palette.js";
-import { asking } from "./parts/again.js";
+import { asking, passing } from "./parts/again.js";
 import { setClock } from "./parts/time.js";
 import { faulty, loading } from "./parts/states.js";
 import { toast } from "./parts/toast.js";
@@ -23,17 +23,31 @@ import { barView } from "./views/bar.js";
 const HISTORY = 200;
 // When the first view has had its turn (ms).
 const PREPARING = 3_000;
+// Until a ticket that was handed over is given in again where the network failed (ms).
+const HANDING = [500, 1_000, 2_000, 4_000];
 // A place that is there sooner is not announced (ms).
 const SOON = 150;
 // A page that nobody has looked at for so long gives up its connection (ms), and says in its title that it does not know of alerts.
 const RESTING = 120_000;
 
+/** The token that was handed over; null where its ticket is spent, or the server cannot be reached for long: the login view asks then. */
+async function tokenHanded(given) {
+  for (const wait of [...HANDING, null]) {
+    try {
+      return await tokenOf(location.origin, given);
+    } catch (fault) {
+      if (wait === null || !passing(fault)) return null;
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  }
+  return null;
+}
+
 /** `/#token=…` and `/#ticket=…` sign in; the part behind # is sent nowhere, and goes out of the address at once. */
 const handed = /^#(?:token|ticket)=(.+)$/.exec(location.hash)?.[1];
 if (handed) {
   history.replaceState(null, "", location.pathname + location.search);
-  // Where the ticket is spent, the login view asks.
-  const token = await tokenOf(location.origin, decodeURIComponent(handed)).catch(() => null);
+  const token = await tokenHanded(decodeURIComponent(handed));
   if (token) sessionStorage.setItem(KEPT, token);
 }
 // Addresses of before there were places.

@@ -12,7 +12,9 @@ function styled(address) {
     const link = document.createElement("link");
     link.rel = "stylesheet";
     link.href = address;
-    const loaded = new Promise((resolve) => (link.onload = link.onerror = resolve)).then(() => applyOnly(applied));
+    // Where it failed the page asks for it again: a place without its looks is better than none.
+    const loaded = new Promise((resolve) => (link.onload = link.onerror = resolve));
+    link.addEventListener("load", () => applyOnly(applied));
     sheets.set(address, { link, loaded });
     document.head.append(link);
   }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
+import hashlib
 import os
+import re
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,9 +31,19 @@ CONSOLE = Path(__file__).parents[1] / "console"
 CLIENT = CONSOLE / "client"
 # All that `import … from "/client.js"` names; the modules themselves lie beside one another, and are loaded once.
 CLIENT_MODULE = 'export * from "./client/index.js";\n'
-# Scripts, styles and frames come from this server only, and none are inline. A video of Media Source Extensions is a blob.
+
+
+def inline_source(page: Path) -> str:
+    """What lets the inline script of a page run, and no other, as a source of its policy."""
+    script = re.findall(r"<script>(.*?)</script>", page.read_text(), re.DOTALL)[0]
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+# Scripts, styles and frames come from this server only. One script is inline, the same in all pages: it asks again for those of files that
+# the network failed for, as it might for a file. A video of Media Source Extensions is a blob.
 POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; style-src 'self'; script-src 'self'; object-src 'none'; "
+    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; style-src 'self'; "
+    f"script-src 'self' {inline_source(CONSOLE / 'index.html')}; object-src 'none'; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
 )
 

@@ -19,10 +19,13 @@ from typing import Any
 from aiohttp import web
 
 from edge.http.catalogue import console_module
-from edge.http.system import CLIENT, CLIENT_MODULE, CONSOLE
+from edge.http.system import CLIENT, CLIENT_MODULE, CONSOLE, inline_source
 from router.subject import matches
 
-POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self'"
+POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; "
+    f"script-src 'self' {inline_source(CONSOLE / 'index.html')}"
+)
 EPOCH = "1-0badcafe"
 
 

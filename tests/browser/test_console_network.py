@@ -104,3 +104,35 @@ async def test_what_a_page_asks_for_is_asked_for_again_until_it_is_answered(
     await eventually(lambda: ALL | set(failing.tries) <= failing.answered)
     if page == "cameras":
         await tab.until(LIVE)
+
+
+class Breaking:
+    """Lets the first request for each file of a kind fail."""
+
+    def __init__(self, *kinds: str) -> None:
+        self._kinds = kinds
+        self.failed: set[str] = set()
+
+    async def __call__(self, route: Route) -> None:
+        url = route.request.url
+        if route.request.resource_type in self._kinds and url not in self.failed:
+            self.failed.add(url)
+            await route.abort("failed")
+        else:
+            await route.continue_()
+
+
+@pytest.mark.parametrize("failing", ["first", "first of each"])
+async def test_a_page_whose_scripts_or_styles_did_not_come_is_loaded_again_until_it_is_whole(
+    tab: Tab, running_callboard: RunningCallboard, failing: str
+) -> None:
+    breaking = Breaking("script", "stylesheet")
+    pattern = re.compile(r"/console/(main|views/camera)\.js|\.css$") if failing == "first" else "**/*"
+    await tab.page.route(pattern, breaking)
+
+    await tab.page.goto(f"{running_callboard.url}/console/cameras")
+    await tab.until(LIVE)
+    await tab.until("() => getComputedStyle(document.querySelector('video.playback')).position === 'absolute'")
+
+    assert any(url.endswith("main.js") for url in breaking.failed)
+    assert any(url.endswith("camera.css") for url in breaking.failed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from edge.http.system import CONSOLE, POLICY, inline_source
 from router.version import VERSION
 from tests.edge.conftest import RunningEdge
 
@@ -55,3 +56,13 @@ async def test_the_console_s_files_are_compressed_for_who_takes_that_and_revalid
     assert small.headers["vary"] == "Accept-Encoding" and small.headers["cache-control"] == "no-cache"
     assert small.headers["content-type"] == plain.headers["content-type"]
     assert again.status_code == 304
+
+
+def test_the_pages_have_one_inline_script_which_the_policy_lets_run() -> None:
+    pages = [page for page in CONSOLE.rglob("*.html") if "vendor" not in page.parts]
+
+    sources = {inline_source(page) for page in pages}
+
+    assert len(pages) == 5 and len(sources) == 1
+    assert f"script-src 'self' {sources.pop()};" in POLICY
+    assert all(page.read_text().count("<script>") == 1 for page in pages)
