@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 from router.errors import BrokerError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def keeping_cancellation() -> Iterator[None]:
+    """Raises CancelledError where the task was cancelled within, even if what runs within did not.
+
+    For libraries that lose a cancellation: by catching it, or with `asyncio.wait_for`, which on Python 3.11 loses one that
+    comes together with the outcome.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError from None
+        raise
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 async def run_cancellable(

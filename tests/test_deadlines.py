@@ -1,6 +1,6 @@
 """No test may depend on how fast the machine is: a deadline is generous, and no elapsed time is asserted to be short.
 
-What must come is waited for with `eventually` and its default, or up to `PATIENCE`. Speed is measured by `make bench`.
+What must come is waited for with `eventually` or `in_time` and their default, or up to `PATIENCE`. Speed is measured by `make bench`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ def short(node: ast.expr | None) -> bool:
 def deadline(call: ast.Call) -> ast.expr | None:
     """The deadline that a call waits up to, where it has one."""
     name = _last_name(call.func)
-    if name == "eventually":
+    if name in ("eventually", "in_time"):
         return call.args[1] if len(call.args) > 1 else _keyword(call, "within")
-    if name == "wait_for":
-        return call.args[1] if len(call.args) > 1 else _keyword(call, "timeout")
     if name == "timeout" and ast.unparse(call.func) == "asyncio.timeout":
         return call.args[0] if call.args else None
     return _keyword(call, "within") if name in ("next", "control", "events", "says", "ends", "until") else None
@@ -97,7 +95,8 @@ def test_no_deadline_is_short_and_no_elapsed_time_is_bounded() -> None:
     [
         "await eventually(lambda: heard, 5)",
         "await eventually(lambda: heard, within=5)",
-        "await asyncio.wait_for(task, 2)",
+        "await in_time(task, 2)",
+        "await in_time(task, within=2)",
         "async with asyncio.timeout(1.5): pass",
         "await socket.control('bye', within=6)",
         "assert time.monotonic() - begun < 3",
@@ -114,8 +113,8 @@ def test_what_depends_on_the_machine_s_speed_is_found(text: str) -> None:
     "text",
     [
         "await eventually(lambda: heard)",
-        "await asyncio.wait_for(task, PATIENCE)",
-        "with pytest.raises(TimeoutError):\n    await asyncio.wait_for(reader.read(), 0.1)",
+        "await in_time(task)",
+        "with pytest.raises(TimeoutError):\n    await in_time(reader.read(), 0.1)",
         "with contextlib.suppress(TimeoutError):\n    async with asyncio.timeout(2):\n        pass",
         "assert time.monotonic() - begun >= 1",
         "async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http: pass",

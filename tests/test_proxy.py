@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.proxy import Cut, Proxy
-from tests.waiting import eventually
+from tests.waiting import eventually, in_time
 
 WORDS = bytes(range(256)) * 400
 
@@ -86,7 +86,7 @@ async def test_a_black_hole_swallows_nothing_but_time() -> None:
         proxy.blackhole()
         writer.write(b"again")
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(reader.read(10), 0.1)
+            await in_time(reader.read(10), 0.1)
         proxy.flow()
 
         assert await reader.readexactly(5) == b"again"
@@ -118,7 +118,7 @@ async def test_connections_that_are_frozen_say_nothing_and_new_ones_flow() -> No
         heard, _, other = await say(proxy.port, WORDS)
 
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(reader.read(1), 0.2)
+            await in_time(reader.read(1), 0.2)
         proxy.flow()
         assert (await reader.readexactly(5), heard) == (b"after", WORDS)
         writer.close()

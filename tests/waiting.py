@@ -1,15 +1,17 @@
-"""Waits for a condition, checked again and again up to a deadline."""
+"""Waits for what must come up to a deadline: an outcome, or a condition that is checked again and again."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from router.errors import Timeout
 from router.nats.settings import BrokerSettings
+
+T = TypeVar("T")
 
 # How long a test waits for what must come, in seconds. Only a failing test waits so long, so it is far more than the
 # slowest machine needs.
@@ -21,6 +23,16 @@ _FIRST, _LAST, _GROWTH = 0.01, 0.1, 1.25
 def unhurried(url: str) -> BrokerSettings:
     """How to reach a NATS that is there: a request waits as long as the disk of a busy machine takes."""
     return BrokerSettings(url, connect_timeout=PATIENCE, request_timeout=PATIENCE / 2)
+
+
+async def in_time(awaited: Awaitable[T], within: float = PATIENCE) -> T:
+    """Awaits what must come, and returns it. Raises TimeoutError once `within` seconds are over, and cancels it.
+
+    `asyncio.wait_for` on Python 3.11 loses a cancellation that comes together with the outcome: the task that awaits goes on
+    as if nobody had cancelled it, and who waits for its end waits for ever.
+    """
+    async with asyncio.timeout(within):
+        return await awaited
 
 
 async def eventually(fn: Callable[[], Any], within: float = PATIENCE) -> Any:

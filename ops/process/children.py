@@ -288,7 +288,8 @@ class Child:
             return
         self.send(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await process.wait()
         except TimeoutError:
             self._say(self.name, "warning", f"did not end within {timeout:g} s and is killed")
             self.send(signal.SIGKILL)

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import nats.errors
@@ -23,6 +23,7 @@ from router.errors import RouterError
 from router.limits import message_size
 from router.nats.commands import Outgoing, command_of, commands_of
 from router.nats.transport import NatsTransport
+from router.tasks import keeping_cancellation
 
 log = logging.getLogger(__name__)
 
@@ -107,27 +108,6 @@ class _Express(Parser):
     def _count(self, messages: int, size: int) -> None:
         self._wire.stats["in_msgs"] += messages
         self._wire.stats["in_bytes"] += size
-
-
-@contextlib.contextmanager
-def _keeping_cancellation() -> Iterator[None]:
-    """Raises CancelledError where the task was cancelled within, even if what runs within did not.
-
-    nats-py connects with `asyncio.wait_for`, which on Python 3.11 loses a cancellation that comes together with the outcome,
-    such as a refused connection. A client that was closed would then reconnect, and a loop that ends would wait for it for ever.
-    """
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    try:
-        yield
-    except asyncio.CancelledError:
-        raise
-    except Exception:
-        if task and task.cancelling() > before:
-            raise asyncio.CancelledError from None
-        raise
-    if task and task.cancelling() > before:
-        raise asyncio.CancelledError
 
 
 class PlainServer(nats.errors.Error):
@@ -240,7 +220,11 @@ class NatsClient(Client):
         # uvloop raises RuntimeError for a socket that is closed before nats-py has noticed. What is pending then (messages,
         # subscriptions, pings) is sent once it is connected again; who waits for an answer is told of the loss.
         with contextlib.suppress(RuntimeError, OSError):
-            return await super()._flush_pending(force_flush)
+            if self.is_closed:
+                return await super()._flush_pending(force_flush)
+            # nats-py drops a cancellation here: whoever publishes more than the socket takes would never end.
+            with keeping_cancellation():
+                return await super()._flush_pending(force_flush)
 
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
@@ -296,13 +280,14 @@ class NatsClient(Client):
             writer.close()
         if self._transport is None and server.uri.scheme not in ("ws", "wss"):
             self._transport = NatsTransport()  # type: ignore[no-untyped-call]
-        with _keeping_cancellation():
+        # A client that was closed would reconnect, and a loop that ends would wait for it for ever.
+        with keeping_cancellation():
             await super()._connect_to_server(server)
 
     async def _process_connect_init(self) -> None:
         # A PING left over from the lost connection would be answered on the new one, where nobody waits for it.
         self._pending = [command for command in self._pending if command is not _PING]
-        with _keeping_cancellation():
+        with keeping_cancellation():
             await super()._process_connect_init()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:

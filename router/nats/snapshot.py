@@ -71,7 +71,8 @@ async def save_stream(connection: Connection, name: str, write: Callable[[bytes]
 
 async def _next(chunks: asyncio.Queue[tuple[bytes, str] | None], name: str) -> tuple[bytes, str] | None:
     try:
-        return await asyncio.wait_for(chunks.get(), STALL_SECONDS)
+        async with asyncio.timeout(STALL_SECONDS):
+            return await chunks.get()
     except TimeoutError:
         raise Timeout(f"the snapshot of {name} stopped in the middle") from None
 

@@ -21,6 +21,7 @@ from aiohttp import web
 from edge.http.catalogue import console_module
 from edge.http.system import CLIENT, CLIENT_MODULE, CONSOLE, inline_source
 from router.subject import matches
+from tests.waiting import in_time
 
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; "
@@ -260,7 +261,7 @@ class Standin:
                     yield event
             async with self.news:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.news.wait_for(functools.partial(self._has, at)), 1)
+                    await in_time(self.news.wait_for(functools.partial(self._has, at)), 1)
                     continue
             yield None
 
@@ -319,7 +320,7 @@ class Standin:
             async with self.news:
                 with contextlib.suppress(TimeoutError):
                     left = max(0.0, deadline - time.monotonic())
-                    await asyncio.wait_for(self.news.wait_for(lambda: at < len(self.log)), left)
+                    await in_time(self.news.wait_for(lambda: at < len(self.log)), left)
             page = self.log[at : at + int(request.query.get("limit", 100))]
             at += len(page)
             events = [event for event in page if _matches(session["subjects"], event["subject"])]

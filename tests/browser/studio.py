@@ -21,7 +21,7 @@ from edge.auth.token import mint
 from router.nats.embedded import free_port
 from tests.browser.conftest import Tab
 from tests.e2e.tree import running_tree
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, in_time
 
 STAGE = "#render .stage.viewport"
 BADGE = "() => document.querySelector('#render .badge')?.textContent"
@@ -50,7 +50,7 @@ class Studio:
     async def start(self) -> None:
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.serving = asyncio.create_task(run(self.octane, ready.set_result))
-        await asyncio.wait_for(ready, PATIENCE)
+        await in_time(ready)
 
     async def stop(self) -> None:
         if self.serving is not None:

@@ -17,7 +17,7 @@ from tests.browser.programs import WORDS
 from tests.browser.test_console_page import open_console
 from tests.e2e.tree import RunningCallboard
 from tests.ops.command import ROOT
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, in_time
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -105,7 +105,7 @@ async def test_a_langchain_agent_is_seen_live_and_whole_by_who_joins_late(
     await until_status(tab, entity, "running")
     second = await late_reader(tab, running_callboard.url)
     (tmp_path / "go").touch()
-    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0, (await process.stdout.read()).decode()  # type: ignore[union-attr]
+    assert await in_time(process.wait()) == 0, (await process.stdout.read()).decode()  # type: ignore[union-attr]
 
     for reader in (tab, second):
         await until_status(reader, entity, "completed")
@@ -132,7 +132,7 @@ async def test_the_dots_of_pytest_under_callboard_run_are_progress_on_the_page(
     second = await late_reader(tab, running_callboard.url)
     await until_said(second, entity, "50 passed")
     (tmp_path / "go").touch()
-    await asyncio.wait_for(process.wait(), PATIENCE)
+    await in_time(process.wait())
 
     assert process.returncode == 0, (await process.stdout.read()).decode()  # type: ignore[union-attr]
     for reader in (tab, second):
@@ -153,7 +153,7 @@ async def test_a_tqdm_loop_is_seen_live_and_stopped_from_the_page(
     await second.page.click(f"{row(entity)} button.run")
     await second.page.click(f"{row(entity)} button.stop")
 
-    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0, (await process.stdout.read()).decode()  # type: ignore[union-attr]
+    assert await in_time(process.wait()) == 0, (await process.stdout.read()).decode()  # type: ignore[union-attr]
     for reader in (tab, second):
         await until_status(reader, entity, "cancelled")
     assert not await second.page.is_visible(f"{row(entity)} button.stop")
@@ -170,6 +170,6 @@ async def test_a_command_is_stopped_from_the_page(
 
     await tab.page.click(f"{row(entity)} button.stop")
 
-    assert await asyncio.wait_for(process.wait(), PATIENCE) == 143
+    assert await in_time(process.wait()) == 143
     await until_status(tab, entity, "cancelled")
     assert tab.complaints == []

@@ -17,7 +17,7 @@ from playwright.async_api import Route
 from tests.axe import serious
 from tests.browser.conftest import Tab
 from tests.browser.test_console_page import DRAWN, RunningCallboard, numbers, open_console, publish, run
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 __all__ = ["run"]
 
@@ -207,7 +207,7 @@ async def test_a_list_that_moves_while_it_is_opened_anew_reads_from_its_new_plac
 
     await tab.page.route("**/events?cursor=now*", hold)
     await tab.page.fill("#stream input[name=q]", run)
-    await asyncio.wait_for(held.wait(), PATIENCE)
+    await in_time(held.wait())
     await tab.page.evaluate("document.querySelector('#stream .scroll').dispatchEvent(new Event('scroll'))")
     moved.set()
 
@@ -304,7 +304,7 @@ async def shell(command: str) -> str:
     process = await asyncio.create_subprocess_exec(
         "sh", "-c", command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    out, err = await in_time(process.communicate())
     assert process.returncode == 0, (command, err)
     return out.decode()
 

@@ -19,7 +19,7 @@ from tests.browser.standin import Standin
 from tests.browser.test_adapters_page import Programs, programs
 from tests.browser.test_console_page import RunningCallboard, open_console, publish
 from tests.edge.auth.conftest import SecuredFactory, secured, token
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, in_time
 
 __all__ = ["programs", "secured"]
 
@@ -120,7 +120,7 @@ async def test_a_failing_command_has_a_page_that_says_why(
     )
     argv = programs._tree.command("run", "--colours", "--job", entity, "--", sys.executable, "-c", script)
     process = await programs.start(*argv)
-    assert await asyncio.wait_for(process.wait(), PATIENCE) == 3
+    assert await in_time(process.wait()) == 3
 
     await open_console(tab, running_callboard.url, f"runs/job/{entity}")
     await tab.page.wait_for_selector("#runs .why-card >> text=It failed with exit code 3")
@@ -194,7 +194,7 @@ async def test_a_run_is_stopped_from_its_page_after_a_question(
     await tab.page.click("#runs .tools .stop")
     await tab.page.click("dialog >> button.danger")
 
-    assert await asyncio.wait_for(process.wait(), PATIENCE) == 143
+    assert await in_time(process.wait()) == 143
     await tab.page.wait_for_selector("#runs .why-card.stopped >> text=It was stopped")
 
 

@@ -14,7 +14,7 @@ from edge.settings import SessionSettings
 from tests.browser.conftest import LATENESS, Tab
 from tests.edge.conftest import EdgeFactory, RunningEdge, edge_factory
 from tests.proxy import Proxy
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 __all__ = ["edge_factory"]
 
@@ -77,7 +77,7 @@ async def test_a_connection_that_goes_silent_is_replaced_within_three_seconds_an
         again = asyncio.ensure_future(tab.page.evaluate(AGAIN, before))
         wire.freeze()
         await publish(edge, entity, 1, 2)
-        took = await asyncio.wait_for(again, PATIENCE) / 1000
+        took = await in_time(again) / 1000
         await tab.until("() => seen.length === 3")
 
         assert await tab.page.evaluate("[seen, board.stats.gaps]") == [[0, 1, 2], 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from tests.browser.conftest import ARGUMENTS, Tab
 from tests.browser.test_react import bundle
 from tests.edge.conftest import RunningEdge, edge, edge_factory, store
 from tests.edge.surfaces.conftest import Serving, serving
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 __all__ = ["bundle", "edge", "edge_factory", "serving", "store"]
 
@@ -143,4 +142,4 @@ async def is_read_by_one(edge: RunningEdge, session: str) -> bool:
 async def asked(tab: Tab) -> None:
     """Has the page ask for something; where its streams leave no connection for that, it is never answered."""
     asking = "fetch('/callbacks/stats', { cache: 'no-store' }).then((answer) => answer.status)"
-    assert await asyncio.wait_for(tab.page.evaluate(asking), PATIENCE) == 200
+    assert await in_time(tab.page.evaluate(asking)) == 200

@@ -26,7 +26,7 @@ from router.sdk.values import RunSettings
 from router.subject import matches
 from tests.chaos.test_readers import LOST, Replica
 from tests.router.resharding import all_stored
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 # What a client that lost its connection, or its server, may meet over HTTP.
 UNANSWERED = (*LOST, aiohttp.ContentTypeError)
@@ -129,7 +129,7 @@ class Reader:
     async def _sse(self, http: aiohttp.ClientSession, base: str) -> None:
         async with http.get(f"{base}/sse", headers={"Last-Event-ID": self.cursor}) as answer:
             name = "message"
-            while not self.cut.is_set() and (line := await asyncio.wait_for(answer.content.readline(), PATIENCE / 4)):
+            while not self.cut.is_set() and (line := await in_time(answer.content.readline(), PATIENCE / 4)):
                 if line.startswith(b"event: "):
                     name = line[7:].strip().decode()
                 elif line.startswith(b"data: "):

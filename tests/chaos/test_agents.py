@@ -23,7 +23,7 @@ from router.nats.settings import BrokerSettings
 from tests.ops.command import ROOT, environment
 from tests.router.sdk.agents.conftest import Served
 from tests.router.sdk.runs import events_of
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ async def begin_process(name: str, url: str, queue: int) -> asyncio.subprocess.P
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"ready\n"
+    assert await in_time(process.stdout.readline()) == b"ready\n"
     return process
 
 

@@ -31,7 +31,7 @@ from router.errors import BrokerError
 from router.event import Event
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 SECONDS = float(os.environ.get("CALLBOARD_TEST_CHAOS_SECONDS", "8"))
 LONG = SECONDS > 60
@@ -128,7 +128,7 @@ class Reader:
         async with http.get(f"{base}/sse", headers=headers) as answer:
             before: int | None = None
             name = "message"
-            while not self.cut.is_set() and (line := await asyncio.wait_for(answer.content.readline(), PATIENCE / 2)):
+            while not self.cut.is_set() and (line := await in_time(answer.content.readline(), PATIENCE / 2)):
                 if line.startswith(b"event: "):
                     name = line[7:].strip().decode()
                 elif line.startswith(b"data: "):

@@ -36,7 +36,7 @@ from tests.chaos.test_webhooks import Receivers
 from tests.edge.webhooks.stage import Stage
 from tests.ops.command import ROOT, environment
 from tests.router.resharding import broker_of
-from tests.waiting import eventually
+from tests.waiting import eventually, in_time
 
 SECONDS = float(os.environ.get("CALLBOARD_TEST_CHAOS_SECONDS", "0"))
 LONG = SECONDS > 60
@@ -84,7 +84,7 @@ class Echo:
                 async with running_actor(echo, broker) as running:
                     self.began.set()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self.stop.wait(), self._rng.uniform(2.0, 6.0))
+                        await in_time(self.stop.wait(), self._rng.uniform(2.0, 6.0))
                     if not self.stop.is_set() and self._rng.random() < 0.5:
                         running.cancel()  # it gives nothing back
 

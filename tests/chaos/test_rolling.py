@@ -30,7 +30,7 @@ from tests import parts
 from tests.chaos.cluster import Cluster
 from tests.edge.test_nginx import NAME, SILENCE, Nginx
 from tests.edge.test_nginx import Replica as Killable
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 READERS = int(os.environ.get("CALLBOARD_TEST_ROLLING_READERS", "60"))
 RATE = 10  # events a second, each to every reader
@@ -58,7 +58,7 @@ class Replica(Killable):
         """Asks it to go, and waits until it has gone; the exit code."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGTERM)
-        return await asyncio.wait_for(self._process.wait(), DRAIN + 20)
+        return await in_time(self._process.wait(), DRAIN + 20)
 
 
 class Proxy(Nginx):

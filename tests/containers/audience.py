@@ -18,7 +18,7 @@ import msgspec
 from router.broker import Broker
 from tests import waiting
 from tests.containers.engine import LOST, Edge, token
-from tests.waiting import eventually
+from tests.waiting import eventually, in_time
 
 SUBJECTS = "job.held.>"
 KINDS = ("websocket", "sse", "polling")
@@ -65,7 +65,7 @@ class Reader:
         async with answer:
             before: str | None = None
             name = "message"
-            while line := await asyncio.wait_for(answer.content.readline(), PATIENCE):
+            while line := await in_time(answer.content.readline()):
                 if line.startswith(b"event: "):
                     name = line[7:].strip().decode()
                 elif line.startswith(b"data: ") and answer.status == 200:

@@ -26,7 +26,7 @@ from tests.e2e.tree import RunningCallboard
 from tests.npm import Libraries
 from tests.ops.command import environment
 from tests.router.sdk.runs import events_of
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 HERE = Path(__file__).parent
 USER = [{"id": "u1", "role": "user", "content": "hi", "parts": [{"type": "text", "text": "hi"}]}]
@@ -117,7 +117,7 @@ async def test_the_agent_of_the_readme_answers_a_chat(running_callboard: Running
     )  # fmt: skip
     assert process.stderr is not None
     try:
-        line = await asyncio.wait_for(process.stderr.readline(), PATIENCE)
+        line = await in_time(process.stderr.readline())
         assert b"serving assistant at nats://" in line, line + await process.stderr.read()
         done = await asyncio.to_thread(
             subprocess.run,
@@ -128,7 +128,7 @@ async def test_the_agent_of_the_readme_answers_a_chat(running_callboard: Running
             check=True,
         )
         process.send_signal(signal.SIGINT)
-        code = await asyncio.wait_for(process.wait(), PATIENCE)
+        code = await in_time(process.wait())
     finally:
         if process.returncode is None:
             process.kill()

@@ -17,7 +17,7 @@ from tests.browser.conftest import Tab
 from tests.e2e.tree import RunningCallboard
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import ROOT
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 JOB = """
 import sys, time
@@ -88,7 +88,7 @@ async def run_job(tree: RunningCallboard, job: str) -> list[dict[str, Any]]:
         cwd=ROOT,
         env=tree.environment,
     )
-    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    out, err = await in_time(process.communicate())
     assert process.returncode == 0, err.decode()
     assert out.decode() == "".join(f"step {step}/8\n" for step in range(1, 9))
 

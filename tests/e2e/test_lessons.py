@@ -33,7 +33,7 @@ from tests.e2e.conftest import listens
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import ROOT
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import PATIENCE, eventually, in_time, unhurried
 
 MIB = 1024 * 1024
 
@@ -188,7 +188,7 @@ async def test_a_run_is_known_everywhere_by_one_name_and_stop_stops_it(
             answer = await broker.connection.ask("cmd.agent.main.stop", json.dumps({"run": entity}).encode())
 
         assert b"stopping" in answer.payload, answer.payload
-        assert await asyncio.wait_for(process.wait(), PATIENCE) != 0
+        assert await in_time(process.wait()) != 0
         await eventually(is_over)
         page = (await http.get(f"{path}/events")).json()
         assert [event["event_type"] for event in page["events"]].count("completion") == 1
@@ -476,7 +476,7 @@ async def test_a_reader_outlives_silence_in_which_the_edge_does_nothing(lone_edg
             assert json.loads(await socket.recv())["control"] == "ready"
             begun, used = time.monotonic(), lone_edge.cpu_seconds()
             for _ in range(2):
-                said = json.loads(await asyncio.wait_for(socket.recv(), PATIENCE))
+                said = json.loads(await in_time(socket.recv()))
                 assert said["control"] in ("heartbeat", "position")
             share = (lone_edge.cpu_seconds() - used) / (time.monotonic() - begun)
 

@@ -16,7 +16,7 @@ from router.event import Event
 from router.nats.settings import BrokerSettings
 from router.runs import RunLedger
 from tests.ops.command import running
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import eventually, in_time, unhurried
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ async def producer(url: str, kind: str, runs: list[str]) -> AsyncIterator[asynci
         sys.executable, "-c", PRODUCER, url, kind, *runs, stdout=asyncio.subprocess.PIPE
     )
     try:
-        assert process.stdout and await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"ready\n"
+        assert process.stdout and await in_time(process.stdout.readline()) == b"ready\n"
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -22,7 +22,7 @@ from edge.webhooks.client.ssrf import GuardSettings
 from router.broker import Broker
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import PATIENCE, eventually, in_time, unhurried
 
 # The client's own deadlines are no part of what a test says about the server.
 UNHURRIED = {"open_timeout": PATIENCE, "ping_timeout": PATIENCE}
@@ -195,7 +195,7 @@ def edge_factory(nats_server: str) -> EdgeFactory:
                     ready=lambda _port: ready.set(),
                 )
             )
-            await asyncio.wait_for(ready.wait(), PATIENCE)
+            await in_time(ready.wait())
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
                 running = RunningEdge(port, http)
                 running.edge = opened[0]

@@ -19,7 +19,7 @@ from router.topology import RUNS, TopologySettings
 from tests.k8s.cast import NATS, open_house
 from tests.router.sdk.agents.conftest import Served
 from tests.router.sdk.runs import types
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 
 async def test_the_user_that_the_readme_shows_has_what_an_agent_needs(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ async def test_the_user_that_the_readme_shows_has_what_an_agent_needs(tmp_path: 
             await broker.open(apply=False)
             stop, ready = asyncio.Event(), asyncio.Event()
             serving = asyncio.ensure_future(AgentServer([assistant], broker, grace=0).run(stop, ready.set))
-            await asyncio.wait_for(ready.wait(), PATIENCE)
+            await in_time(ready.wait())
             served = Served(edge, None, "assistant")  # type: ignore[arg-type]
 
             await served.begin("chat", {"message": "hi"})

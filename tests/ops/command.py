@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ops.launch import own_argv
 from router.nats.embedded import free_port
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 ROOT = Path(__file__).parents[2]
 _REGISTERS = tempfile.TemporaryDirectory(prefix="callboard-registers-")
@@ -88,7 +88,7 @@ class Running:
 
     async def ends(self, within: float = PATIENCE) -> int:
         """Waits for its end; the exit code."""
-        return await asyncio.wait_for(self.process.wait(), within)
+        return await in_time(self.process.wait(), within)
 
 
 @contextlib.asynccontextmanager
@@ -114,7 +114,7 @@ async def running(*arguments: str, cwd: Path = ROOT, **variables: str) -> AsyncI
         if process.returncode is None:
             command.signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(process.wait(), PATIENCE)
+                await in_time(process.wait())
             except TimeoutError:
                 process.kill()
                 await process.wait()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from router.mailbox import Mailbox, MailboxClosed, MailboxFull, WhenFull
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 
 async def test_messages_come_in_order_and_urgent_ones_first() -> None:
@@ -81,9 +81,9 @@ async def test_closing_wakes_a_waiting_taker_and_a_waiting_sender() -> None:
     empty.close()
     full.close()
 
-    assert await asyncio.wait_for(taking, PATIENCE) is None
+    assert await in_time(taking) is None
     with pytest.raises(MailboxClosed):
-        await asyncio.wait_for(sending, PATIENCE)
+        await in_time(sending)
 
 
 async def test_a_cancelled_taker_loses_no_message() -> None:

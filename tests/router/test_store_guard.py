@@ -10,7 +10,7 @@ from router import store_guard
 from router.errors import StoreFailed
 from router.store_guard import CallbackGuard, WriteGuards
 from router.store_trouble import STREAM_MISSING, Trouble
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 MISSING = Trouble("EVENTS", STREAM_MISSING, "it is not there")
 
@@ -40,7 +40,7 @@ async def test_writes_to_a_stream_that_takes_none_fail_and_others_go_on() -> Non
     guards.fail(only_events)
 
     with pytest.raises(StoreFailed) as failed:
-        await asyncio.wait_for(doomed, PATIENCE)
+        await in_time(doomed)
     assert (failed.value.code, failed.value.stream) == (STREAM_MISSING, "EVENTS")
     assert doomed.cancelling() == 0
     work.set_result("stored")

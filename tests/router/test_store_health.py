@@ -16,7 +16,7 @@ from router.store_health import TURNS, StoreHealth
 from router.store_trouble import Finding
 from router.topology import DeclaredStream, TopologySettings
 from tests.router.resharding import broker_of, reshard
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 async def test_a_healthy_store_is_writable_once_it_was_examined(broker: Broker) -> None:
@@ -44,7 +44,7 @@ async def test_a_write_that_waits_fails_as_soon_as_its_stream_is_known_to_be_mis
         await health.look()
 
         with pytest.raises(StoreFailed) as failed:
-            await asyncio.wait_for(waiting, PATIENCE)
+            await in_time(waiting)
         assert failed.value.code == "stream_missing" and not other.done()
         with pytest.raises(StoreFailed):
             health.require("EVENTS")

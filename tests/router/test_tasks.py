@@ -13,9 +13,9 @@ from router.broker import Broker
 from router.cluster.role import Role, RoleSettings
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
-from router.tasks import run_cancellable
+from router.tasks import keeping_cancellation, run_cancellable
 from router.topology import LEASES
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import eventually, in_time, unhurried
 
 
 async def fail(fault: Exception) -> None:
@@ -105,22 +105,22 @@ async def test_a_cancellation_ends_both_and_is_raised_whatever_they_raise():
     task = asyncio.ensure_future(
         run_cancellable(stubborn(KeyError("one")), name="test", companion=stubborn(BrokerError("other")))
     )
-    await asyncio.wait_for(begun.wait(), PATIENCE)
+    await in_time(begun.wait())
     task.cancel()
     await asyncio.sleep(0)
     task.cancel()  # whoever waits longer than it likes
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(asyncio.shield(task), PATIENCE)
+        await in_time(asyncio.shield(task))
     assert len(ended) == 2
 
 
 async def test_a_cancellation_is_kept_that_comes_while_a_group_within_the_work_fails():
     ending = asyncio.Event()
     task = asyncio.ensure_future(run_cancellable(fail_in_a_group(wait_for_ever(), ending), name="test"))
-    await asyncio.wait_for(ending.wait(), PATIENCE)
+    await in_time(ending.wait())
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(asyncio.shield(task), PATIENCE)
+        await in_time(asyncio.shield(task))
 
 
 async def test_a_role_that_is_cancelled_while_its_work_fails_ends(nats_server: str, tmp_path: Path):
@@ -136,10 +136,10 @@ async def test_a_role_that_is_cancelled_while_its_work_fails_ends(nats_server: s
             raise BrokerError("interrupted")
 
         task.append(asyncio.ensure_future(role.run(work)))
-        await asyncio.wait_for(failed.wait(), PATIENCE)
+        await in_time(failed.wait())
 
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(asyncio.shield(task[0]), PATIENCE)
+            await in_time(asyncio.shield(task[0]))
         assert task[0].cancelled()
 
 
@@ -160,3 +160,31 @@ async def test_a_role_begins_again_each_time_its_work_fails_in_a_group(nats_serv
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
+
+
+@pytest.mark.parametrize("outcome", ["nothing", "a fault"])
+async def test_a_cancellation_that_a_library_catches_is_raised_all_the_same(outcome: str) -> None:
+    async def library() -> None:
+        try:
+            await wait_for_ever()
+        except asyncio.CancelledError:
+            if outcome == "a fault":
+                raise ConnectionRefusedError from None
+
+    async def kept() -> None:
+        with keeping_cancellation():
+            await library()
+
+    task = asyncio.ensure_future(kept())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+
+    assert task.cancelled()
+
+
+async def test_where_nobody_cancels_an_outcome_and_a_fault_are_as_they_were() -> None:
+    with keeping_cancellation():
+        await asyncio.sleep(0)
+    with pytest.raises(ConnectionRefusedError), keeping_cancellation():
+        await fail(ConnectionRefusedError())

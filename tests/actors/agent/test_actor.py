@@ -27,7 +27,7 @@ from router.run_entry import GONE
 from router.runs import RunEnd, RunEntry, StopRequest
 from router.sdk import Run, RunSettings
 from router.timing import ManualClock
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import eventually, in_time, unhurried
 
 DEFAULTS = AgentSettings()
 
@@ -525,7 +525,7 @@ async def running_agent(broker: Broker, entity: str) -> AsyncIterator[None]:
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(running, PATIENCE)
+        await in_time(running)
 
 
 async def answers(broker: Broker, entity: str, command: str, **arguments: Any) -> Any:
@@ -550,7 +550,7 @@ async def test_a_real_run_is_followed_and_stopped(nats_server: str, broker: Brok
             await eventually(lambda: answers(broker, entity, "run", run=entity))
             answer = await eventually(lambda: answers(broker, entity, "stop", run=entity))
             assert answer["ok"] is True
-            await asyncio.wait_for(run.stopped.wait(), PATIENCE)
+            await in_time(run.stopped.wait())
 
             async def stopping() -> bool:
                 return await status() == "stopping"
@@ -582,7 +582,7 @@ async def test_a_killed_producers_run_fails_within_seconds(nats_server: str, bro
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", VANISHING, nats_server, entity, stdout=asyncio.subprocess.PIPE
         )
-        assert process.stdout and await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"ready\n"
+        assert process.stdout and await in_time(process.stdout.readline()) == b"ready\n"
         bucket = Leases(broker.connection).bucket
         await eventually(lambda: bucket.get(lease_key("run", "agent", entity)))
         process.kill()

@@ -17,7 +17,7 @@ from router.broker import Broker
 from router.errors import NoResponders
 from router.event import Event
 from tests.actors.camera.recording.recorded import camera_on
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import eventually, in_time, unhurried
 
 RULE = """
 rules:
@@ -93,7 +93,7 @@ async def test_an_alert_begins_one_recording_and_a_missing_camera_is_told(
             assert len(await camera.files()) == 1 and len(await camera.told()) == 1
         finally:
             stop.set()
-            await asyncio.wait_for(running, PATIENCE)
+            await in_time(running)
 
 
 async def _serves(broker: Broker) -> bool:

@@ -18,7 +18,7 @@ from router.deadletters import DeadLetters
 from router.errors import Escalate
 from router.event import Event
 from tests.actors.system.sample_actors import Stock
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, in_time
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +49,7 @@ async def running_actor(
     finally:
         stop.set()
         with contextlib.suppress(Escalate, asyncio.CancelledError):
-            await asyncio.wait_for(running, grace + 5)
+            await in_time(running, grace + 5)
 
 
 def stock(entity: str, **fields: Any) -> Callable[[], Actor]:

@@ -12,7 +12,7 @@ from actors.system.actor import Actor, command
 from router.broker import Broker
 from router.nats.headers import header
 from tests.actors.system.running import running_actor, stock
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 
 async def test_commands_are_answered_in_the_callers_format(broker: Broker, entity: str) -> None:
@@ -77,7 +77,7 @@ async def test_calls_in_hand_and_waiting_at_a_shutdown_are_answered(broker: Brok
 
     async with running_actor(Slow, broker, grace=0.1):
         asking = [asyncio.ensure_future(broker.connection.ask(f"cmd.stock-{entity}.main.wait", b"")) for _ in range(3)]
-        await asyncio.wait_for(entered.wait(), PATIENCE)
+        await in_time(entered.wait())
 
     replies = await asyncio.gather(*asking)
     assert [header(reply.headers, b"Nats-Service-Error-Code") for reply in replies] == ["503"] * 3

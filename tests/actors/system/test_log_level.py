@@ -13,7 +13,7 @@ from actors.system.actor import Actor, BadActor, check, command
 from router.broker import Broker
 from router.nats.headers import header
 from tests.actors.system.running import running_actor
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ async def test_a_busy_actor_changes_its_level_at_once_and_the_log_says_who_asked
     subject = f"cmd.busy-{entity}.main"
     async with running_actor(Busy, broker, grace=0.1):
         waiting = asyncio.ensure_future(broker.connection.ask(f"{subject}.wait", b""))
-        await asyncio.wait_for(entered.wait(), PATIENCE)
+        await in_time(entered.wait())
         reply = await broker.connection.ask(
             f"{subject}.log_level", b'{"logger": "actors", "level": "debug"}', {"Callboard-Principal": "alice"}
         )

@@ -18,7 +18,7 @@ from router.event import Event
 from router.nats.headers import header
 from tests.actors.system.running import deadletters_of, events_under, publish, running_actor, stock
 from tests.actors.system.sample_actors import made
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 async def redrive(broker: Broker, letter: DeadLetter, id: str, payload: bytes | None = None) -> dict[str, Any]:
@@ -105,6 +105,6 @@ async def test_who_sent_a_letter_is_told_of_a_shutdown(broker: Broker, entity: s
         await publish(broker, f"{entity}.1.placed", {})
         (letter,) = await eventually(lambda: deadletters_of(broker, entity))
         asking = [asyncio.ensure_future(redrive(broker, letter, f"rd.{n}")) for n in range(2)]
-        await asyncio.wait_for(entered.wait(), PATIENCE)
+        await in_time(entered.wait())
 
-    assert await asyncio.wait_for(asyncio.gather(*asking), PATIENCE) == [{"code": "503"}] * 2
+    assert await in_time(asyncio.gather(*asking)) == [{"code": "503"}] * 2

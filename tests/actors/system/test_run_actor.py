@@ -13,7 +13,7 @@ from router.errors import Escalate, NoResponders
 from router.event import Event
 from tests.actors.system.running import consumer, events_under, publish, running_actor, settled, stock
 from tests.actors.system.sample_actors import made
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 async def test_an_event_is_received_and_what_it_leads_to_is_stored(broker: Broker, entity: str) -> None:
@@ -71,7 +71,7 @@ async def test_more_crashes_than_allowed_end_the_run(broker: Broker, entity: str
         await publish(broker, f"{entity}.1.placed", {"explode": True})
 
         with pytest.raises(Escalate, match=f"stock-{entity} crashed 2 times"):
-            await asyncio.wait_for(asyncio.shield(running), PATIENCE)
+            await in_time(asyncio.shield(running))
 
     with pytest.raises(NoResponders):
         await broker.connection.ask(f"cmd.stock-{entity}.main.level", b"{}")

@@ -16,7 +16,7 @@ from router.errors import Escalate
 from router.mailbox import Mailbox
 from router.timing import ManualClock
 from tests.actors.system.sample_actors import made
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 
 async def tick(self: Actor, ctx: Context) -> None:
@@ -129,7 +129,7 @@ async def test_an_actor_that_is_cancelled_while_a_crash_ends_it_does_not_come_ba
         assert running is not None
         await eventually(lambda: hasattr(probe, "failing"))
         probe.failing.set()
-        await asyncio.wait_for(ending.wait(), PATIENCE)
+        await in_time(ending.wait())
         # The group of the actor's tasks has a fault now, and a cancellation on top of it.
         running.cancel()
         await asyncio.wait({running}, timeout=PATIENCE)

@@ -18,7 +18,7 @@ from router.cluster.leases import Leases, view_key
 from router.event import Event
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 EVENTS = 200
 
@@ -79,7 +79,7 @@ async def doubling(server: EmbeddedServer) -> AsyncIterator[tuple[Broker, Broker
             yield own, ours
         finally:
             stop.set()
-            await asyncio.wait_for(running, PATIENCE)
+            await in_time(running)
 
 
 async def count(broker: Broker, pattern: str) -> int:

@@ -22,7 +22,7 @@ from router.topology import TopologySettings
 from tests.clocks import Clock, set_clock
 from tests.edge.auth.tally import table
 from tests.edge.conftest import RunningEdge
-from tests.waiting import PATIENCE, unhurried
+from tests.waiting import PATIENCE, in_time, unhurried
 
 SECRET = "a secret for tests only, 32 bytes"
 
@@ -107,7 +107,7 @@ def secured(nats_server: str) -> SecuredFactory:
                     ready=lambda _port: ready.set(),
                 )
             )
-            await asyncio.wait_for(ready.wait(), PATIENCE)
+            await in_time(ready.wait())
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
                 edge = SecuredEdge(port, http)
                 edge.clients = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import Any
 
@@ -19,7 +18,7 @@ from router.event import Event
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory, token
 from tests.edge.conftest import UNHURRIED, edge_factory, store  # noqa: F401
 from tests.router.firings import raised
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 EVERYTHING = {"read": [">"], "publish": [">"], "command": [">"], "operate": True}
 
@@ -300,7 +299,7 @@ async def test_a_camera_s_socket_ends_with_its_token(secured: SecuredFactory, st
             headers = {"Authorization": f"Bearer {token(ttl=ttl, read=['camera.>'])}"}
             with contextlib.suppress(websockets.InvalidStatus):
                 async with websockets.connect(address, additional_headers=headers, **UNHURRIED) as socket:
-                    await asyncio.wait_for(socket.wait_closed(), PATIENCE)
+                    await in_time(socket.wait_closed())
                 break
 
     assert (socket.close_code, socket.close_reason) == (4003, "token_expired")

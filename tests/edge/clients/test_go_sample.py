@@ -12,7 +12,7 @@ import pytest
 from tests import parts
 from tests.edge.conftest import RunningEdge
 from tests.proxy import Proxy
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 README = Path(__file__).parents[3] / "README.md"
 
@@ -37,7 +37,7 @@ async def test_the_go_sample_reads_on_where_it_was_cut(edge: RunningEdge, entity
             assert reader.stdout is not None
             for n in range(6):
                 await edge.publish({"subject": f"job.{entity}.output", "data": {"n": n}})
-                line = await asyncio.wait_for(reader.stdout.readline(), PATIENCE)
+                line = await in_time(reader.stdout.readline())
                 assert line.decode().strip() == f"output map[n:{n}]"
                 if n % 2:
                     proxy.sever()

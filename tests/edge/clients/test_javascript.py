@@ -19,7 +19,7 @@ from tests import parts
 from tests.edge.auth.conftest import SecuredFactory, secured, token
 from tests.edge.conftest import RunningEdge
 from tests.npm import node_with
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 __all__ = ["secured"]
 
@@ -54,7 +54,7 @@ async def run(package: Path, *arguments: str, source: Path = PROGRAM, text: str 
         env={**os.environ, **environment},
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+        out, err = await in_time(process.communicate())
     finally:
         if process.returncode is None:
             process.kill()

@@ -13,7 +13,7 @@ from tests.edge.clients.test_javascript import package, run
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.test_reading_shards import reshard_soon
 from tests.router.resharding import SHORT, broker_of, reshard
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 __all__ = ["package"]
 
@@ -83,7 +83,7 @@ async def test_subscriptions_of_a_page_read_each_event_once_through_reshards(
         await said.say(40)
         await reshard_soon(broker, 2)
         await said.say(40)
-        printed = await asyncio.wait_for(program, PATIENCE)
+        printed = await in_time(program)
 
     assert numbers(printed["earliest"]) == {entity: list(range(340)) for entity in ENTITIES}
     now = numbers(printed["now"])
@@ -114,7 +114,7 @@ async def test_the_python_client_reads_each_event_once_through_reshards(
             await reshard_soon(broker, shards)
             await said.say(10)
             # The loop is left and begun again at the cursor, which is one of the former streams for the second.
-            await asyncio.wait_for(going_on, PATIENCE)
+            await in_time(going_on)
             seen.pop()
 
     assert numbers([*seen, (f"job.{ENTITIES[-1]}.output", 59)]) == {entity: list(range(60)) for entity in ENTITIES}

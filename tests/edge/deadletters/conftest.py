@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
@@ -14,7 +13,7 @@ from edge.deadletters.redrive_job import RedriveSettings
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from tests.edge.deadletters.redriving import QUICK, Process, Start
-from tests.waiting import PATIENCE, unhurried
+from tests.waiting import in_time, unhurried
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ async def start(nats_url: str) -> AsyncIterator[Start]:
         await broker.open()
         process = Process(broker, settings)
         try:
-            await asyncio.wait_for(process.registry.ready.wait(), PATIENCE)
+            await in_time(process.registry.ready.wait())
             yield process
         finally:
             await process.stop()

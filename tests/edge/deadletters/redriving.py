@@ -27,7 +27,7 @@ from router.event import Event
 from router.nats.headers import all_headers
 from router.nats.service import Endpoint, Request, Service
 from router.subject import STORED
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 QUICK = RedriveSettings(
     role=RoleSettings(ttl=4.0, poll=0.1),
@@ -138,7 +138,7 @@ async def actor(broker: Broker, name: str, called: Callable[[Request], None]) ->
     )
     task = asyncio.ensure_future(service.run())
     try:
-        await asyncio.wait_for(service.serving.wait(), PATIENCE)
+        await in_time(service.serving.wait())
         yield address
     finally:
         task.cancel()

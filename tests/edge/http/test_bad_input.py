@@ -21,7 +21,7 @@ from router.errors import BadInput
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory, bearer, token
 from tests.edge.auth.tally import tried
 from tests.edge.conftest import EdgeFactory
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ async def test_what_is_no_request_or_two_at_once_gets_no_5xx_and_nothing_it_shou
             writer.write(said)
             writer.write_eof()
             try:
-                answer = await asyncio.wait_for(reader.read(), PATIENCE)
+                answer = await in_time(reader.read())
             except ConnectionResetError:
                 answer = b""
             writer.close()

@@ -16,7 +16,7 @@ from router.frame import frame_subject, in_parts, pack, unpack
 from router.nats.bucket import Bucket
 from router.rendition import Rendition, rendition_subject
 from tests.edge.conftest import UNHURRIED, RunningEdge, keep_picture
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 
 async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store: Broker, entity: str) -> None:
@@ -191,8 +191,8 @@ async def test_a_socket_brings_the_rendition_that_is_asked_for(edge: RunningEdge
 
     async with websockets.connect(f"{address}?format=png&pass=z_depth", **UNHURRIED) as socket:
         await answers(store, entity, "z_depth", "png", b"\x89PNG")
-        assert json.loads(await asyncio.wait_for(socket.recv(), PATIENCE))["control"] == "ready"
-        _, body = unpack(await asyncio.wait_for(socket.recv(), PATIENCE))
+        assert json.loads(await in_time(socket.recv()))["control"] == "ready"
+        _, body = unpack(await in_time(socket.recv()))
     with pytest.raises(websockets.InvalidStatus) as refused:
         await websockets.connect(f"{address}?format=exr", **UNHURRIED)
 

@@ -10,7 +10,7 @@ import pytest
 
 from edge.settings import LimitSettings
 from tests.edge.conftest import EdgeFactory
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 
 async def test_a_head_that_does_not_end_is_cut_off_and_others_are_served_meanwhile(edge_factory: EdgeFactory) -> None:
@@ -19,7 +19,7 @@ async def test_a_head_that_does_not_end_is_cut_off_and_others_are_served_meanwhi
             reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
             writer.write(said)
             assert (await edge.http.get("/livez")).status_code == 200
-            answer = await asyncio.wait_for(reader.read(), PATIENCE)
+            answer = await in_time(reader.read())
             writer.close()
             assert answer == b"" if not said else b"408 Request Timeout" in answer and b'"request_timeout"' in answer
 
@@ -54,7 +54,7 @@ async def test_the_head_of_the_next_request_on_a_connection_is_held_to_it_too(ed
         writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         first = await reader.readuntil(b'"status":"ok"')
         writer.write(b"GET /livez HTTP/1.1\r\nHost: loc")
-        rest = await asyncio.wait_for(reader.read(), PATIENCE)
+        rest = await in_time(reader.read())
         writer.close()
 
         assert b"200 OK" in first and b"408" in rest
@@ -66,7 +66,7 @@ async def test_a_body_that_dribbles_is_cut_off(edge_factory: EdgeFactory) -> Non
         for path in (b"/events", b"/callbacks/sessions", b"/livez", b"/nowhere"):
             reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
             writer.write(head % path)
-            answer = await asyncio.wait_for(reader.read(), PATIENCE)
+            answer = await in_time(reader.read())
             writer.close()
             if path in (b"/events", b"/callbacks/sessions"):
                 assert b"408" in answer and b'"code":"request_timeout"' in answer, path
@@ -87,7 +87,7 @@ async def test_a_head_that_is_too_large_is_refused_without_being_held(
             reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
             writer.write(said)
             try:
-                answer = await asyncio.wait_for(reader.read(), PATIENCE)
+                answer = await in_time(reader.read())
             except ConnectionResetError:
                 assert len(said) > 1_000_000  # cut off while it still sent
             else:

@@ -19,7 +19,7 @@ from router.broker import Broker
 from router.errors import Conflict
 from router.nats.bucket import Bucket
 from router.topology import SESSIONS
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 def spec() -> SessionSpec:
@@ -45,7 +45,7 @@ class Interrupted(Bucket):
 async def following(registry: Registry) -> AsyncIterator[Registry]:
     task = asyncio.ensure_future(registry.run())
     try:
-        await asyncio.wait_for(registry.ready.wait(), PATIENCE)
+        await in_time(registry.ready.wait())
         yield registry
     finally:
         task.cancel()

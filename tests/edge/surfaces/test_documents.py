@@ -15,7 +15,7 @@ from ops.demo.agents import serve_demo
 from router.broker import Broker
 from tests.edge.conftest import RunningEdge
 from tests.npm import node_with
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ async def agents(store: Broker) -> AsyncIterator[None]:
 async def run(*command: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+        out, _ = await in_time(process.communicate())
     finally:
         if process.returncode is None:
             process.kill()

@@ -14,7 +14,7 @@ from router.position import of_one
 from router.record import Record
 from tests.edge.conftest import EdgeFactory, RunningEdge, n
 from tests.edge.transports.scanning import scanning
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 async def test_polling_250_events_by_pages_of_100_loses_none(edge: RunningEdge, entity: str) -> None:
@@ -80,7 +80,7 @@ async def test_a_poll_that_says_the_same_place_each_time_still_gets_on(
 
 async def test_a_long_poll_answers_at_once_where_more_is_to_be_scanned(edge_factory: EdgeFactory, entity: str) -> None:
     async with scanning(edge_factory, entity) as (edge, session):
-        page = await asyncio.wait_for(edge.poll(session, "?wait=50"), 45)
+        page = await in_time(edge.poll(session, "?wait=50"), 45)
 
         assert page["events"] == [] and page["has_more"] is True
 
@@ -91,7 +91,7 @@ async def test_a_long_poll_waits_for_the_next_event(edge: RunningEdge, entity: s
     await eventually(lambda: _polls(edge, session, 1))
     await edge.numbers(entity, 1)
 
-    page = await asyncio.wait_for(waiting, PATIENCE)
+    page = await in_time(waiting)
 
     assert n(page["events"]) == [0]
     empty = await edge.poll(session, f"?cursor={page['next']}&wait=0.2")

@@ -24,7 +24,7 @@ from edge.webhooks.client.ssrf import GuardSettings
 from router.topology import TopologySettings
 from tests.edge.conftest import RunningEdge
 from tests.proxy import Proxy
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import PATIENCE, eventually, in_time, unhurried
 
 EVENT_SOURCE = {"Accept": "text/event-stream"}
 
@@ -57,7 +57,7 @@ async def running(nats: str, **settings: Any) -> AsyncIterator[tuple[RunningEdge
                 ready=lambda _port: ready.set(),
             )
         )
-        await asyncio.wait_for(ready.wait(), PATIENCE)
+        await in_time(ready.wait())
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
             try:
                 yield RunningEdge(port, http), edges[0], stop
@@ -188,7 +188,7 @@ async def test_a_draining_edge_accepts_nothing_new_and_finishes_what_it_has(nats
 
             await eventually(refused)
             # One that says nothing is of no use any more.
-            assert await asyncio.wait_for(idle[0].read(), 30) == b""
+            assert await in_time(idle[0].read(), 30) == b""
             # Readers are sent away one after the other, and each is told why.
             names = [(await stream.next(30))[0] for stream in (first, second)]
         page = await polling

@@ -33,7 +33,7 @@ from router.place import cursor_of
 from router.position import of_one
 from router.topology import TopologySettings
 from tests.servers import Pair
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import eventually, in_time, unhurried
 
 LOCAL = GuardSettings(allow_loopback=True)
 # As in production, but no test waits for a person's patience. Leases last so long that no process loses one because the
@@ -176,7 +176,7 @@ class Stage:
         await broker.open()
         process = self.kind(broker, settings, guard)
         self.processes.append(process)
-        await asyncio.wait_for(process.registry.ready.wait(), PATIENCE)
+        await in_time(process.registry.ready.wait())
         return process
 
     async def settled(self) -> None:

@@ -29,7 +29,7 @@ from edge.webhooks.shortage import (
 )
 from router.deadletters import DeadLetters
 from tests.edge.webhooks.stage import LOCAL, Receiver, Stage, resolve_to
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 ROOT = Path(__file__).parents[3]
 
@@ -160,7 +160,7 @@ async def test_who_gives_up_waiting_for_a_connection_takes_no_place(receiver: Re
         for each in others[:2]:
             each.cancel()
         release.set()
-        outcomes = await asyncio.wait_for(asyncio.gather(first, others[2]), PATIENCE)
+        outcomes = await in_time(asyncio.gather(first, others[2]))
         again = await sender.post(endpoint, "d1", "sess_1", b"{}")
 
     assert [each.fault for each in (*outcomes, again)] == [""] * 3
@@ -184,7 +184,7 @@ async def test_a_process_with_few_descriptors_blames_no_receiver(
         )  # fmt: skip
         try:
             assert child.stdin is not None and child.stdout is not None
-            assert await asyncio.wait_for(child.stdout.readline(), PATIENCE) == b"ready\n"
+            assert await in_time(child.stdout.readline()) == b"ready\n"
             await stage.publish("agent.run-1.progress", 2)
 
             def reached() -> bool:
@@ -195,9 +195,9 @@ async def test_a_process_with_few_descriptors_blames_no_receiver(
 
             await eventually(reached)
             child.stdin.close()
-            said = await asyncio.wait_for(child.stdout.readline(), PATIENCE)
+            said = await in_time(child.stdout.readline())
             assert (said == b"postponed 0\n") == (connections == 0), said
-            await asyncio.wait_for(child.wait(), PATIENCE)
+            await in_time(child.wait())
         finally:
             if child.returncode is None:
                 child.kill()
@@ -260,7 +260,7 @@ async def test_what_was_postponed_for_a_session_that_was_deleted_meanwhile_is_dr
     session = await stage.session("http://receiver.example/", timeout=60.0)
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
     await stage.publish("agent.run-1.progress")
-    await asyncio.wait_for(asked.wait(), PATIENCE)
+    await in_time(asked.wait())
     await process.registry.delete(session.id)
     await eventually(lambda: session.id not in process.registry.sessions)
 

@@ -28,7 +28,7 @@ from router.event import Event
 from router.subject import STORED
 from router.topology import TopologySettings
 from tests.ops.command import ROOT, callboard, environment
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import PATIENCE, eventually, in_time, unhurried
 
 Deadletters = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
 
@@ -53,7 +53,7 @@ async def url(nats_server: str) -> AsyncIterator[str]:
                 ready=lambda _port: ready.set(),
             )
         )
-        await asyncio.wait_for(ready.wait(), PATIENCE)
+        await in_time(ready.wait())
         yield f"http://127.0.0.1:{port}"
         stop.set()
 
@@ -200,7 +200,7 @@ async def test_a_redrive_shows_its_progress_on_a_terminal_and_goes_on_after_ctrl
         await eventually(lambda: says("of 50", "█", "s left"))
 
         process.send_signal(signal.SIGINT)
-        code = await asyncio.wait_for(process.wait(), PATIENCE)
+        code = await in_time(process.wait())
 
         assert code == 130, said
         assert says("the redrive goes on; `callboard deadletters cancel ")

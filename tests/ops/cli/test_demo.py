@@ -13,7 +13,7 @@ import httpx
 
 from tests.edge.conftest import RunningEdge, edge, edge_factory  # noqa: F401
 from tests.ops.command import ROOT, environment
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, in_time
 
 
 async def test_the_chat_says_where_it_is_answers_and_ends_when_told(edge: RunningEdge) -> None:
@@ -22,7 +22,7 @@ async def test_the_chat_says_where_it_is_answers_and_ends_when_told(edge: Runnin
         cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert chat.stdout
-    said = (await asyncio.wait_for(chat.stdout.readline(), PATIENCE)).decode()
+    said = (await in_time(chat.stdout.readline())).decode()
     found = re.search(r"http://127\.0\.0\.1:\d+", said)
     assert found and "without a model" in said, said
 
@@ -31,5 +31,5 @@ async def test_the_chat_says_where_it_is_answers_and_ends_when_told(edge: Runnin
     chat.terminate()
 
     assert answer["sources"][0] == "Runs"
-    _, err = await asyncio.wait_for(chat.communicate(), PATIENCE)
+    _, err = await in_time(chat.communicate())
     assert chat.returncode == 0, err.decode()

@@ -11,7 +11,7 @@ import pytest
 from router.broker import Broker
 from router.live_copy import listen
 from tests.ops.command import callboard, environment
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 
 async def _stored(broker: Broker, entity: str) -> list[tuple[str, str, object]]:
@@ -89,8 +89,8 @@ async def test_a_line_is_stored_while_the_next_one_is_still_to_come(
         env={**environment(), "CALLBOARD_NATS_URL": nats_server},
     )
 
-    await asyncio.wait_for(heard.wait(), PATIENCE)
-    out, _ = await asyncio.wait_for(process.communicate(b""), PATIENCE)
+    await in_time(heard.wait())
+    out, _ = await in_time(process.communicate(b""))
 
     assert out.startswith(b"1 events stored")
     await listening.stop()

@@ -17,7 +17,7 @@ from router.event import Event
 from router.nats.embedded import free_port
 from tests.e2e.tree import RunningCallboard
 from tests.ops.command import ROOT, environment, running
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 QUIET = (0, 141, -signal.SIGPIPE)
 
@@ -122,9 +122,9 @@ async def test_ctrl_c_ends_a_command_without_a_traceback(arguments: tuple[str, .
             if arguments[0] == "simulate":
                 await eventually(lambda: _answers(int(variables["INTERNAL_PORT"])), PATIENCE)
             else:
-                await asyncio.wait_for(asked.wait(), PATIENCE)
+                await in_time(asked.wait())
             os.kill(process.pid, signal.SIGINT)
-            out, said = await asyncio.wait_for(process.communicate(), PATIENCE)
+            out, said = await in_time(process.communicate())
         finally:
             os.close(writing)
             if process.returncode is None:

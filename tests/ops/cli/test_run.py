@@ -23,7 +23,7 @@ from router.errors import NoResponders
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
 from tests.ops.cli.jobs import only, told
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 # `callboard run` without its flags: the address, the job, the command.
 DRIVER = """
@@ -48,7 +48,7 @@ async def start(url: str, job: str, *command: str, mode: str = "", **options: An
 
 async def ran(url: str, job: str, *command: str, mode: str = "") -> tuple[int, bytes, bytes]:
     process = await start(url, job, *command, mode=mode)
-    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    out, err = await in_time(process.communicate())
     assert process.returncode is not None
     return process.returncode, out, err
 
@@ -130,9 +130,9 @@ async def test_lines_and_progress_are_told_while_the_command_runs(
         return [data["progress"] for data in only(await told(broker, entity), "progress")] == [0.25]
 
     await eventually(halfway)
-    assert await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"step 1/4\n"  # type: ignore[union-attr]
+    assert await in_time(process.stdout.readline()) == b"step 1/4\n"  # type: ignore[union-attr]
     await asyncio.to_thread(go.write_text, "go")
-    await asyncio.wait_for(process.communicate(), PATIENCE)
+    await in_time(process.communicate())
     events = await told(broker, entity)
     assert [data["progress"] for data in only(events, "progress")] == [0.25, 1.0]
     assert [data["line"] for data in only(events, "output")] == ["step 1/4", "100%"]
@@ -193,11 +193,11 @@ async def test_a_signal_goes_to_the_command_and_all_it_started(
     nats_server: str, broker: Broker, entity: str, number: signal.Signals
 ) -> None:
     process = await start(nats_server, entity, "sh", "-c", "sleep 60 & echo $!; exec sleep 60")
-    inner = int(await asyncio.wait_for(process.stdout.readline(), PATIENCE))  # type: ignore[union-attr]
+    inner = int(await in_time(process.stdout.readline()))  # type: ignore[union-attr]
 
     process.send_signal(number)
 
-    await asyncio.wait_for(process.communicate(), PATIENCE)
+    await in_time(process.communicate())
     if number == signal.SIGINT:
         os.kill(inner, signal.SIGKILL)  # a shell's background process ignores it, by POSIX
     await eventually(lambda: not alive(inner))
@@ -210,7 +210,7 @@ async def test_a_kill_takes_the_command_with_it_and_all_it_started(nats_server: 
     # One in the group, one that has left it, one that has left it and does not end when asked.
     program = "sleep 600 & echo $!; setsid sleep 601 & echo $!; setsid sh -c 'trap \"\" TERM; echo $$; sleep 602; sleep 603' & wait"
     process = await start(nats_server, entity, "sh", "-c", f"echo $$; {program}", mode="short")
-    pids = [int(await asyncio.wait_for(process.stdout.readline(), PATIENCE)) for _ in range(4)]  # type: ignore[union-attr]
+    pids = [int(await in_time(process.stdout.readline())) for _ in range(4)]  # type: ignore[union-attr]
     assert all(alive(pid) for pid in pids)
 
     process.kill()
@@ -229,7 +229,7 @@ signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(saved)!r}).write_tex
 print("ready"); signal.pause()
 """
     process = await start(nats_server, entity, *python(program))
-    await asyncio.wait_for(process.stdout.readline(), PATIENCE)  # type: ignore[union-attr]
+    await in_time(process.stdout.readline())  # type: ignore[union-attr]
 
     process.kill()
 
@@ -244,11 +244,11 @@ signal.signal(signal.SIGTERM, lambda *_: (print("saved"), sys.exit(0)))
 print("ready"); signal.pause()
 """
     process = await start(nats_server, entity, *python(program))
-    await asyncio.wait_for(process.stdout.readline(), PATIENCE)  # type: ignore[union-attr]
+    await in_time(process.stdout.readline())  # type: ignore[union-attr]
 
     process.terminate()
 
-    out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    out, _ = await in_time(process.communicate())
     assert process.returncode == 0 and out == b"saved\n"
     assert (await told(broker, entity))[-1].data["success"] is True
 
@@ -264,7 +264,7 @@ async def test_a_command_is_stopped_over_nats(nats_server: str, broker: Broker, 
     answer = await eventually(ask)
 
     assert json.loads(answer)["ok"] is True
-    await asyncio.wait_for(process.communicate(), PATIENCE)
+    await in_time(process.communicate())
     assert process.returncode == 143
     events = await told(broker, entity)
     assert [event.type for event in events] == ["workflow_start", "stopping", "completion"]
@@ -284,11 +284,11 @@ async def test_a_reader_that_leaves_ends_the_command_as_in_any_pipe(
     nats_server: str, broker: Broker, entity: str
 ) -> None:
     process = await start(nats_server, entity, "yes")
-    await asyncio.wait_for(process.stdout.readexactly(100), PATIENCE)  # type: ignore[union-attr]
+    await in_time(process.stdout.readexactly(100))  # type: ignore[union-attr]
 
     process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
 
-    assert await asyncio.wait_for(process.wait(), PATIENCE) == 128 + signal.SIGPIPE
+    assert await in_time(process.wait()) == 128 + signal.SIGPIPE
     await process.communicate()
     assert (await told(broker, entity))[-1].data["signal"] == "SIGPIPE"
 
@@ -320,11 +320,11 @@ async def test_a_command_runs_without_nats_and_is_told_of_once_it_is_there(
     ending_server: EmbeddedServer, entity: str
 ) -> None:
     process = await start(ending_server.url, entity, "sh", "-c", "echo 10%; sleep 2; echo 100%")
-    assert await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"10%\n"  # type: ignore[union-attr]
+    assert await in_time(process.stdout.readline()) == b"10%\n"  # type: ignore[union-attr]
 
     await ending_server.start()
 
-    _, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    _, err = await in_time(process.communicate())
     assert process.returncode == 0 and b"dropped" not in err
     async with Broker(BrokerSettings(url=ending_server.url), "test") as broker:
         events = await told(broker, entity)
@@ -345,7 +345,7 @@ async def test_without_nats_a_flood_runs_to_its_end_and_waits_on_disk(entity: st
 async def test_the_command_sees_our_input_and_its_folder(nats_server: str, entity: str, tmp_path: Path) -> None:
     process = await start(nats_server, entity, "cat", stdin=subprocess.PIPE)
 
-    out, _ = await asyncio.wait_for(process.communicate(b"through\n"), PATIENCE)
+    out, _ = await in_time(process.communicate(b"through\n"))
 
     assert out == b"through\n"
 

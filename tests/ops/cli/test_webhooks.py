@@ -22,7 +22,7 @@ from edge.webhooks.client.ssrf import GuardSettings
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import callboard
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import PATIENCE, eventually, in_time, unhurried
 
 Webhooks = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
 
@@ -47,7 +47,7 @@ async def url(own_nats: str) -> AsyncIterator[str]:
                 ready=lambda _port: ready.set(),
             )
         )
-        await asyncio.wait_for(ready.wait(), PATIENCE)
+        await in_time(ready.wait())
         yield f"http://127.0.0.1:{port}"
         stop.set()
 

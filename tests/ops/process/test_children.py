@@ -12,7 +12,7 @@ import pytest
 
 from ops.process.children import EARNED_AFTER, FIRST_DELAY, LONGEST_DELAY, QUICK_RESTARTS, Backoff
 from tests.ops.command import ROOT, environment, member, up
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
@@ -34,7 +34,7 @@ async def test_the_lifeline_alone_ends_a_child(tmp_path: Path, nats_server: str)
     os.close(writing)
 
     # In order where it had begun to listen for signals, by the signal itself where not.
-    assert await asyncio.wait_for(process.wait(), PATIENCE) in (0, -signal.SIGTERM)
+    assert await in_time(process.wait()) in (0, -signal.SIGTERM)
 
 
 def test_a_process_that_was_ready_is_restarted_quickly_three_times_in_ten_seconds() -> None:

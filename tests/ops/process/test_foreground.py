@@ -12,7 +12,7 @@ import pytest
 
 from router.nats.embedded import free_port
 from tests.ops.command import environment, family
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
@@ -52,7 +52,7 @@ async def test_under_make_ctrl_c_does_not_reach_make(tmp_path: Path) -> None:
 
         os.write(controller, b"\x03")
 
-        code = await asyncio.wait_for(process.wait(), PATIENCE)
+        code = await in_time(process.wait())
         read()
         assert code == 0, said.decode()
         assert b"Error" not in said, said.decode()

@@ -16,7 +16,7 @@ from ops.process.ports import open_ports
 from ops.process.workers import Workers, merged, open_internal
 from router.nats.embedded import free_port
 from tests.ops.command import running
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 
 async def test_workers_that_did_not_prove_themselves_make_no_edge_ready() -> None:
@@ -36,7 +36,7 @@ async def test_workers_that_did_not_prove_themselves_make_no_edge_ready() -> Non
         try:
             for _ in range(2):  # the second time the first answer has been judged
                 asked.clear()
-                await asyncio.wait_for(asked.wait(), PATIENCE)
+                await in_time(asked.wait())
             assert workers.checks() == {"a_worker": False}
 
             proof = True

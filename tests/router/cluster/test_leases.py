@@ -12,7 +12,7 @@ import pytest
 from router.broker import Broker
 from router.cluster.leases import Leases, Viewers, lease_key, view_key, watch
 from router.timing import ManualClock
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 @contextlib.asynccontextmanager
@@ -73,7 +73,7 @@ async def test_waiting_for_none_ends_when_the_last_lease_runs_out() -> None:
     assert not waiting.done()
 
     await clock.advance(6)
-    await asyncio.wait_for(waiting, PATIENCE)
+    await in_time(waiting)
 
 
 async def test_waiting_for_some_ends_for_everybody_who_waits() -> None:
@@ -83,7 +83,7 @@ async def test_waiting_for_some_ends_for_everybody_who_waits() -> None:
 
     viewers.saw("view.camera.door.1", 15)
 
-    await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE)
+    await in_time(asyncio.gather(*waiting))
 
 
 async def test_a_viewer_is_counted_while_it_holds_and_not_afterwards(broker: Broker, entity: str) -> None:
@@ -94,7 +94,7 @@ async def test_a_viewer_is_counted_while_it_holds_and_not_afterwards(broker: Bro
             leases.hold(view_key("camera", entity, "s1"), 10), leases.hold(view_key("camera", entity, "s.2"), 10)
         ):
             await eventually(lambda: viewers.count == 2)
-        await asyncio.wait_for(viewers.wait_for_none(), PATIENCE)
+        await in_time(viewers.wait_for_none())
 
     assert await leases.bucket.get(view_key("camera", entity, "s1")) is None
 
@@ -104,7 +104,7 @@ async def test_a_late_watcher_finds_who_is_there(broker: Broker, entity: str) ->
     async with running(Leases(broker.connection).hold(view_key("camera", entity, "s1"), 10)) as (holding,):
         await eventually(lambda: Leases(broker.connection).bucket.get(view_key("camera", entity, "s1")))
         async with running(watch(viewers, broker.connection)):
-            await asyncio.wait_for(viewers.wait_for_some(), PATIENCE)
+            await in_time(viewers.wait_for_some())
         assert not holding.done()
 
 
@@ -114,9 +114,9 @@ async def test_a_holder_that_dies_is_forgotten_after_its_ttl(broker: Broker, ent
     viewers = Viewers("camera", entity)
     async with running(watch(viewers, broker.connection)):
         await leases.bucket.put(key, msgspec.json.encode({"ttl": 5}), ttl=5)
-        await asyncio.wait_for(viewers.wait_for_some(), PATIENCE)
+        await in_time(viewers.wait_for_some())
 
-        await asyncio.wait_for(viewers.wait_for_none(), PATIENCE)
+        await in_time(viewers.wait_for_none())
 
     await eventually(lambda: gone(leases, key))
 
@@ -159,7 +159,7 @@ async def test_a_foreign_value_is_not_counted_and_stops_nothing(broker: Broker, 
         await leases.bucket.put(view_key("camera", entity, "odd"), b"\x00", ttl=600)
         await leases.bucket.put(view_key("camera", entity, "good"), b'{"ttl": 600}', ttl=600)
 
-        await asyncio.wait_for(viewers.wait_for_some(), PATIENCE)
+        await in_time(viewers.wait_for_some())
 
         assert viewers.count == 1
 

@@ -11,7 +11,7 @@ from router.cluster.role import RoleSettings
 from router.errors import Timeout
 from router.nats.bucket import Bucket
 from router.topology import LEASES
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 class UnansweredBucket(Bucket):
@@ -31,7 +31,7 @@ async def test_a_lease_is_held_while_it_is_refreshed_and_released_at_once(broker
     assert not membership.held
 
     running = asyncio.ensure_future(membership.run())
-    await asyncio.wait_for(gained.wait(), PATIENCE)
+    await in_time(gained.wait())
     assert membership.held and await bucket.get(member_key(entity)) is not None
     running.cancel()
     await membership.release()

@@ -20,7 +20,7 @@ from router.cluster.role import RoleSettings
 from router.errors import Timeout
 from router.nats.bucket import Bucket, Entry
 from router.topology import LEASES
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import eventually, in_time, unhurried
 
 # Short enough to wait for a death, and longer than a busy machine keeps a living member from its refresh.
 SETTINGS = RoleSettings(ttl=6.0, poll=0.1)
@@ -102,7 +102,7 @@ async def bucket(own_nats: str) -> AsyncIterator[Bucket]:
 async def leave(*members: Member) -> None:
     for member in members:
         await member.partitions.close(0.5)
-        await asyncio.wait_for(member.task, PATIENCE)
+        await in_time(member.task)
         await member.broker.close()
 
 
@@ -159,7 +159,7 @@ async def test_who_waits_for_a_role_is_told_that_a_member_died(own_nats: str):
 
     await second.die()
 
-    await asyncio.wait_for(told.wait(), PATIENCE)
+    await in_time(told.wait())
     await leave(first)
 
 

@@ -17,7 +17,7 @@ from router.nats.settings import BrokerSettings
 from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, RUNS, SESSIONS
 from tests.proxy import Proxy
 from tests.router.buckets import resize, stored_headers
-from tests.waiting import eventually, unhurried
+from tests.waiting import eventually, in_time, unhurried
 
 BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS, RUNS)
 
@@ -41,7 +41,7 @@ class Watcher:
     async def running(self) -> AsyncIterator[Watcher]:
         task = asyncio.ensure_future(self.bucket.watch(self.heard, self.pattern, self.ready.set))
         try:
-            await asyncio.wait_for(self.ready.wait(), 20)
+            await in_time(self.ready.wait(), 20)
             yield self
         finally:
             task.cancel()

@@ -20,7 +20,7 @@ from router.nats.connection import Connection
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
 from tests.servers import Server
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 
 async def test_a_flush_ends_after_all_that_was_sent_before_has_been_heard(broker: Broker, entity: str) -> None:
@@ -161,9 +161,9 @@ async def test_a_flush_ends_at_once_where_the_connection_is_lost_or_down(tmp_pat
     server.stop()
 
     with pytest.raises(Timeout):
-        await asyncio.wait_for(flushing, PATIENCE)
+        await in_time(flushing)
     with pytest.raises(Timeout, match=r"^the connection to NATS is down$"):
-        await asyncio.wait_for(connection.flush(3600.0), PATIENCE)
+        await in_time(connection.flush(3600.0))
     assert not connection._wire.round_trips
     await connection.close()
 
@@ -187,7 +187,7 @@ async def test_what_is_asked_when_the_connection_breaks_fails_at_once(broker: Br
     await broker.connection._wire.force_reconnect()
 
     with pytest.raises(Timeout, match="lost"):
-        await asyncio.wait_for(asking, PATIENCE)
+        await in_time(asking)
     await listening.stop()
 
 
@@ -219,6 +219,36 @@ async def test_a_connection_closed_while_it_reconnects_never_comes_back(
     assert not broker.connection.connected
 
 
+async def test_who_publishes_more_than_the_socket_takes_can_be_cancelled(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nats-py catches the cancellation of who waits until the socket takes more; a loop of publishes would never end."""
+    wire: Any = broker.connection._wire
+    taken, full = asyncio.Event(), asyncio.Event()
+    drain = wire._transport.drain
+
+    async def takes_nothing() -> None:
+        full.set()
+        await taken.wait()
+        await drain()
+
+    async def publish() -> None:
+        while True:
+            await broker.connection.send(f"test.{entity}", b"x" * 100)
+
+    monkeypatch.setattr(wire, "_write_through", lambda _command: False)
+    monkeypatch.setattr(wire, "_max_pending_size", 1000)
+    monkeypatch.setattr(wire._transport, "drain", takes_nothing)
+    publishing = asyncio.ensure_future(publish())
+    await in_time(full.wait())
+    publishing.cancel()
+
+    done, _ = await asyncio.wait({publishing}, timeout=PATIENCE)
+    publishing.cancel()
+    taken.set()
+    assert done and publishing.cancelled()
+
+
 async def test_a_listener_for_reconnects_can_be_taken_off(broker: Broker) -> None:
     told: list[str] = []
     broker.connection.on_reconnect(lambda: told.append("stays"))
@@ -248,12 +278,12 @@ async def test_an_open_that_ends_without_a_connection_leaves_no_socket_open(endi
     address = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     connection = Connection(BrokerSettings(address, connect_timeout=1.0 if "time" in ending else PATIENCE), "test")
     opening = asyncio.ensure_future(connection.open())
-    await asyncio.wait_for(greeted.wait(), PATIENCE)
+    await in_time(greeted.wait())
     if "cancelled" in ending:
         opening.cancel()
     with pytest.raises((Unreachable, asyncio.CancelledError)):
         await opening
 
-    await asyncio.wait_for(closed.wait(), PATIENCE)
+    await in_time(closed.wait())
     server.close()
     await server.wait_closed()

@@ -14,7 +14,7 @@ from router.event import Event
 from router.nats.bucket import Bucket, Entry
 from router.nats.consumer import Consumer, Message
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import eventually, in_time, unhurried
 
 
 def _consumer(broker: Broker, entity: str, heard: list[Message], credit: int = 8) -> Consumer:
@@ -167,7 +167,7 @@ async def test_a_watch_of_an_empty_bucket_is_ready_at_once(broker: Broker, entit
     ready = asyncio.Event()
     task = asyncio.ensure_future(Bucket(broker.connection, "ALERTS").watch(lambda *_: None, f"{entity}.*", ready.set))
 
-    await asyncio.wait_for(ready.wait(), PATIENCE)
+    await in_time(ready.wait())
     task.cancel()
 
 

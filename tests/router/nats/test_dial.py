@@ -12,6 +12,7 @@ from router.nats import dial
 from router.nats.dial import await_listener, check_server, without_secrets
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
+from tests.waiting import in_time
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ async def test_a_server_that_starts_in_time_is_waited_for(monkeypatch: pytest.Mo
     assert not waiting.done()
 
     async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", port):
-        await asyncio.wait_for(waiting, 60)
+        await in_time(waiting, 60)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from router.nats.error_codes import ErrorCode
 from router.nats.publisher import Publish, Publisher
 from router.nats.stream import Ack
 from router.topology import HOOKS, TopologySettings
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import eventually, in_time, unhurried
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def test_who_waits_when_the_connection_is_lost_is_told_at_once(alone: Brok
 
     await alone.connection._wire.force_reconnect()
 
-    (answer,) = await asyncio.wait_for(sending, PATIENCE)
+    (answer,) = await in_time(sending)
     assert isinstance(answer, Timeout)
     await listening.stop()
     await publisher.close()

@@ -15,7 +15,7 @@ from router.sdk.client import Client, SyncClient
 from router.sdk.reader import ReadRefused, SessionReader
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.proxy import Cut, Proxy
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 WAYS = ("websocket", "sse", "polling")
 
@@ -82,7 +82,7 @@ async def test_a_connection_that_goes_silent_is_replaced_within_three_seconds(
             began = time.monotonic()
             await publish(edge, entity, 1)
 
-            assert (await asyncio.wait_for(coming, PATIENCE)).data["n"] == 1
+            assert (await in_time(coming)).data["n"] == 1
             # 2 s in which the server should have spoken, 3 s as promised, and 3 s for a busy machine.
             assert time.monotonic() - began < 2 + 3 + 3
 
@@ -99,7 +99,7 @@ async def test_what_is_published_is_read(edge_factory: EdgeFactory, entity: str)
         stored = await client.publish(f"job.{entity}.output", {"n": 7}, key="k")
 
         async with client.session(subjects=[f"job.{entity}.>"], last=1) as reader:
-            event = await asyncio.wait_for(anext(aiter(reader)), PATIENCE)
+            event = await in_time(anext(aiter(reader)))
         assert (event.type, event.data, event.cursor) == ("output", {"n": 7}, stored["cursor"])
 
 

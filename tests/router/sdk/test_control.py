@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 
 import msgspec
@@ -12,7 +11,7 @@ from router.broker import Broker
 from router.errors import BrokerError, NoResponders
 from router.sdk import Run
 from tests.router.sdk.runs import events_of, types
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 async def test_a_request_to_stop_is_answered_and_ends_the_run(broker: Broker, entity: str) -> None:
@@ -25,7 +24,7 @@ async def test_a_request_to_stop_is_answered_and_ends_the_run(broker: Broker, en
 
     async with Run(entity, broker) as run:
         answer = await eventually(stop)
-        await asyncio.wait_for(run.stopped.wait(), PATIENCE)
+        await in_time(run.stopped.wait())
         again = await stop()
 
     assert msgspec.json.decode(answer)["ok"] is True and again == answer

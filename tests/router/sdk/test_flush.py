@@ -21,7 +21,7 @@ from router.sdk.flush import flush
 from router.sdk.queued import Kind
 from router.sdk.spool import SpoolFile, new_header
 from tests.router.sdk.runs import Way, events_of, types
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 # A program that is killed in the middle of an outage: it says that it has spooled, and waits for its end.
 KILLED = """
@@ -63,7 +63,7 @@ async def test_a_program_that_is_killed_in_an_outage_is_delivered_and_ended(way:
         sys.executable, "-c", KILLED, way.url, entity, str(way.folder), kind, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"spooled\n"
+    assert await in_time(process.stdout.readline()) == b"spooled\n"
     way.proxy.accept()
     (told,) = await way.flush(patience=0.0)
     assert told.left == "its run is still open"

@@ -13,7 +13,7 @@ import pytest
 from router.broker import Broker
 from tests.e2e.tree import RunningCallboard
 from tests.router.sdk.runs import events_of, types
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import eventually, in_time, unhurried
 
 pytestmark = pytest.mark.slow
 
@@ -49,13 +49,13 @@ async def test_a_frozen_program_is_failed_in_its_place_and_revives(
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout and process.stdin
-        assert await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"ready\n"
+        assert await in_time(process.stdout.readline()) == b"ready\n"
         os.kill(process.pid, signal.SIGSTOP)
         try:
             await eventually(failed)
         finally:
             os.kill(process.pid, signal.SIGCONT)
-        out, err = await asyncio.wait_for(process.communicate(b"\n"), PATIENCE)
+        out, err = await in_time(process.communicate(b"\n"))
 
         assert out == b"revived\n" and f"lease of run {entity} ran out".encode() in err, err.decode()
         events = await events_of(broker, entity)

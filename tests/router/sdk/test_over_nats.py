@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
@@ -20,7 +19,7 @@ from router.sdk.queued import Queued
 from tests.edge.conftest import EdgeFactory
 from tests.router.scripted_stream import ELECTING, FULL, IN_PROCESS, NO_STORAGE, TOO_LARGE, connected, scripted_stream
 from tests.router.sdk.runs import events_of, types
-from tests.waiting import eventually
+from tests.waiting import eventually, in_time
 
 
 def unused() -> Queued:
@@ -119,7 +118,7 @@ async def test_a_stop_that_waits_in_the_ledger_reaches_the_run(broker: Broker, e
     async with Run(entity, broker, settings=RunSettings(ttl=1)) as run:
         await eventually(lambda: run.waiting == 0)
         await RunLedger(broker).request_stop("agent", entity, "enough")
-        await asyncio.wait_for(run.stopped.wait(), 60)
+        await in_time(run.stopped.wait(), 60)
 
     assert run.stop_reason == "enough"
     assert (await events_of(broker, entity))[-1].data["status"] == "cancelled"

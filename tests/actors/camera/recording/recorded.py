@@ -24,7 +24,7 @@ from router.recording_entry import Recording
 from router.recordings import Recordings
 from router.topology import TopologySettings
 from tests import parts
-from tests.waiting import PATIENCE, eventually, unhurried
+from tests.waiting import PATIENCE, eventually, in_time, unhurried
 
 # Small, and wide enough for the strip with the number of the picture.
 SMALL = CameraSettings(width=320, height=240, fps=30.0)
@@ -96,7 +96,7 @@ async def camera_on(
             yield camera
         finally:
             stop.set()
-            await asyncio.wait_for(running, PATIENCE)
+            await in_time(running)
 
 
 def pictures(file: bytes) -> list[tuple[int, int, float]]:

@@ -14,7 +14,7 @@ from actors.octane.errors import AddressBusy
 from actors.octane.simulator.server import serve
 from protos import octane_stream_pb2_grpc as stream_rpc
 from tests.actors.octane.simulation import QUICK, simulated
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 async def test_a_busy_port_is_one_clear_line():
@@ -46,7 +46,7 @@ async def test_cancelling_frees_the_port_while_a_stream_is_open():
 async def test_serve_tells_its_address_and_ends_when_cancelled():
     told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(QUICK, told.set_result))
-    address = await asyncio.wait_for(told, PATIENCE)
+    address = await in_time(told)
     assert address.startswith("127.0.0.1:") and not address.endswith(":0")
 
     task.cancel()

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from tests.edge.conftest import RunningEdge
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, in_time
 
 
 @contextlib.asynccontextmanager
@@ -40,7 +40,7 @@ async def handshake(
     )
     async with connected(edge) as (reader, writer):
         writer.write(request.encode() + behind)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+        head = await in_time(reader.readuntil(b"\r\n\r\n"))
         assert head.startswith(b"HTTP/1.1 101")
         assert agreed in head if agreed else b"xtensions" not in head
         yield reader, writer

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 import websockets
 
 from router.broker import Broker
 from tests.edge.conftest import RunningEdge
 from tests.edge.transports.video.pictures import PictureSource, watching
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 
 async def test_pings_are_answered_and_a_close_is(edge: RunningEdge, store: Broker, entity: str) -> None:
     await PictureSource(store, entity).known()
     async with watching(edge, entity) as viewer:
         await viewer.control("ready")
-        await asyncio.wait_for(await viewer.socket.ping(b"one"), PATIENCE)
+        await in_time(await viewer.socket.ping(b"one"))
         await viewer.socket.send('{"control":"ping","id":3}')
         assert (await viewer.control("pong"))["id"] == 3
         await viewer.socket.close(4000, "enough")

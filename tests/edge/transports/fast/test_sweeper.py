@@ -13,7 +13,7 @@ from edge.transports.fast import sweeper as module
 from edge.transports.fast.sweeper import Sweeper
 from edge.types import Notice
 from tests.clocks import set_clock
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 class Connection:
@@ -71,7 +71,7 @@ async def test_short_tasks_run_while_it_runs_and_are_not_begun_afterwards() -> N
     task = asyncio.ensure_future(running(sweeper, []))
     await asyncio.sleep(0)
     assert sweeper.start(work()) is not None
-    await asyncio.wait_for(done.wait(), PATIENCE)
+    await in_time(done.wait())
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -80,7 +80,7 @@ async def test_short_tasks_run_while_it_runs_and_are_not_begun_afterwards() -> N
 
 async def test_it_is_empty_once_the_last_connection_is_lost() -> None:
     sweeper, connections = Sweeper(), [Connection(), Connection()]
-    await asyncio.wait_for(sweeper.emptied(), PATIENCE)
+    await in_time(sweeper.emptied())
     for each in connections:
         sweeper.opened()
         sweeper.set_deadline(each, 0.0)
@@ -91,7 +91,7 @@ async def test_it_is_empty_once_the_last_connection_is_lost() -> None:
     assert not waiting.done()
     sweeper.lost(connections[1])
 
-    await asyncio.wait_for(waiting, PATIENCE)
+    await in_time(waiting)
     assert list(sweeper.with_deadline) == []
 
 

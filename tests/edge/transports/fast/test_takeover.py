@@ -16,7 +16,7 @@ from edge.transports import frames
 from tests.edge.conftest import RunningEdge, n
 from tests.edge.transports.fast.raw import connected, handshake, next_of
 from tests.edge.transports.fast.running import PATHS, Path, running
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 async def metric(edge: RunningEdge, line: str) -> float:
@@ -140,7 +140,7 @@ async def test_a_ping_is_answered_and_nonsense_is_named(edge: RunningEdge) -> No
         await socket.raw.send('{"control":"ping","id":7}')
         pong = await socket.control("pong")
         assert pong["id"] == 7 and pong["cursor"] >= ready["cursor"]
-        await asyncio.wait_for(await socket.raw.ping(b"are you there"), PATIENCE)
+        await in_time(await socket.raw.ping(b"are you there"))
         await socket.raw.send(["in ", "two ", "parts"])
         assert (await socket.control("error"))["code"] == "bad_json"
 
@@ -177,7 +177,7 @@ async def test_a_stop_does_not_wait_for_a_client_that_does_not_answer(nats_serve
             await next_of(reader, frames.TEXT, b'"shutdown"')
             assert int.from_bytes((await next_of(reader, frames.CLOSE))[:2], "big") == 4001
             with contextlib.suppress(ConnectionError):
-                assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+                assert await in_time(reader.read()) == b""
 
 
 async def test_the_answer_to_a_stream_has_all_its_headers(edge: RunningEdge) -> None:

@@ -16,7 +16,7 @@ from tests.edge.conftest import RunningEdge
 from tests.edge.transports.fast.raw import handshake, next_frame, next_of
 from tests.edge.transports.fast.running import PATHS, running
 from tests.edge.transports.test_frames import client_frame
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ async def test_a_client_that_breaks_the_protocol_is_cut_off_with_the_reason(
 
         closed = await next_of(reader, frames.CLOSE)
         assert int.from_bytes(closed[:2], "big") == code
-        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+        assert await in_time(reader.read()) == b""
 
         async def gone() -> bool:
             return (await lane.stats(session))["readers"]["websocket"] == 0
@@ -114,7 +114,7 @@ async def test_a_client_s_close_is_answered_with_its_code(lane: RunningEdge, pay
         writer.write(client_frame(frames.CLOSE, payload) + client_frame(frames.PING, b"after"))
 
         assert await next_of(reader, frames.CLOSE) == payload[:2]
-        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+        assert await in_time(reader.read()) == b""
 
 
 async def test_control_frames_may_stand_inside_a_fragmented_message(lane: RunningEdge) -> None:
@@ -151,7 +151,7 @@ async def test_a_socket_that_leaves_two_pings_unanswered_is_closed(nats_server: 
                 while (said := await next_frame(quiet))[0] != frames.CLOSE:
                     pings += said[0] == frames.PING
             assert int.from_bytes(said[1][:2], "big") == 4007 and pings >= 2
-            assert await asyncio.wait_for(quiet.read(), PATIENCE) == b""
+            assert await in_time(quiet.read()) == b""
             assert not answering.done()
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)

@@ -18,7 +18,7 @@ from router.frame import pack, unpack
 from router.nats.bucket import Bucket
 from router.rungs import JPEG, Rung, rung_subject
 from tests.edge.conftest import UNHURRIED, RunningEdge
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 # As large as a picture of 1280 x 1024, so that the kernels' buffers hold what they hold there.
 SIZE = 108_000
@@ -86,7 +86,7 @@ class SocketViewer:
     async def next(self) -> dict[str, Any]:
         """The header of the next picture."""
         while True:
-            message = await asyncio.wait_for(self.socket.recv(), PATIENCE)
+            message = await in_time(self.socket.recv())
             if isinstance(message, str):
                 self.told.append(json.loads(message))
                 continue
@@ -113,7 +113,7 @@ class SocketViewer:
             if (said := next((each for each in self.told if each["control"] == name), None)) is not None:
                 self.told.remove(said)
                 return said
-            message = await asyncio.wait_for(self.socket.recv(), PATIENCE)
+            message = await in_time(self.socket.recv())
             if isinstance(message, str):
                 self.told.append(json.loads(message))
 

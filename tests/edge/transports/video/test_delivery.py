@@ -24,7 +24,7 @@ from router.nats.bucket import Bucket
 from router.rungs import Rung
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.transports.video.pictures import PictureSource, beside, high, watch_mjpeg, watching
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 # Seconds that a slow viewer takes for each picture.
 SLOW = 0.2
@@ -118,7 +118,7 @@ async def test_a_viewer_that_takes_nothing_is_cut_and_its_lease_freed(
             f"GET /cameras/{entity}/{way} HTTP/1.1\r\nHost: 127.0.0.1:{edge.port}\r\n"
             f"{upgrade if way == 'ws' else ''}\r\n".encode()
         )
-        await asyncio.wait_for(reader.readline(), PATIENCE)
+        await in_time(reader.readline())
         writer.transport.pause_reading()
 
         async with source.streaming(10):

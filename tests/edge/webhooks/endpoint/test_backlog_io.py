@@ -14,7 +14,7 @@ from edge.webhooks.queue.backlog import Backlog
 from router.errors import Timeout
 from tests.edge.webhooks.observing import NARROW, SHUT, Ledger, firsts, nothing_left, state
 from tests.edge.webhooks.stage import Process, Receiver, Stage
-from tests.waiting import eventually
+from tests.waiting import eventually, in_time
 
 # One worker has both sessions: what it fails at for one of them ends the other's deliveries, too.
 ONE = replace(SHUT, partitions=1)
@@ -63,7 +63,7 @@ async def test_a_session_that_is_deleted_while_its_jobs_are_parked_ends_nobody_e
 ):
     slow = Slow(monkeypatch, "put")
     process, session = await shut_with(stage, receiver, 10)
-    await asyncio.wait_for(slow.called.wait(), 30)
+    await in_time(slow.called.wait(), 30)
     dispatcher = dispatcher_of(process, session)
 
     await process.registry.delete(session.id)

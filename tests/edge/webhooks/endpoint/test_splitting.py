@@ -26,7 +26,7 @@ from router.deadletter import DeadLetter, webhook_subject
 from router.deadletters import DeadLetters
 from tests.edge.webhooks.observing import NARROW, firsts, nothing_left
 from tests.edge.webhooks.stage import Receiver, Stage, mortal
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 # No batch goes out because time is up.
 LONG = 600.0
@@ -147,7 +147,7 @@ async def test_split_batches_keep_their_order_through_a_change_of_owner(stage: S
 
     await stage.publish("agent.run-1.progress", 96)
 
-    await asyncio.wait_for(between.wait(), PATIENCE)
+    await in_time(between.wait())
     await process.die()
     stage.processes.remove(process)
     await stage.process(mortal(NARROW))

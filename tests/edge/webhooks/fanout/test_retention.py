@@ -20,7 +20,7 @@ from router.record import Record
 from tests.edge.webhooks.fanout.fanning import KIB, LARGE
 from tests.edge.webhooks.observing import PATIENT, reasons, state
 from tests.edge.webhooks.stage import Process, Receiver, Stage
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 # What is looked at now and then is so when a test says it, and not otherwise.
 QUIET = replace(PATIENT, fanout=replace(PATIENT.fanout, check_every=3600.0, expire_every=3600.0))
@@ -109,7 +109,7 @@ async def test_what_is_told_as_a_gap_while_its_session_may_go_on_again_is_told_o
 
     monkeypatch.setattr(retention, "publish_gap", publish_slowly)
     await stage.publish("agent.run-1.progress", 20, text=LARGE)
-    await asyncio.wait_for(begun.wait(), PATIENCE)
+    await in_time(begun.wait())
 
     await process.webhooks.enable(session.id)
     await process.webhooks.enable(other.id)

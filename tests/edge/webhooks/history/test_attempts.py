@@ -19,7 +19,7 @@ from edge.webhooks.history.attempts import AttemptPosition, Attempts
 from edge.webhooks.queue.job import delivery_id
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver, Stage
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 OK = Outcome(Verdict.DELIVERED, 204, seconds=0.01)
 BAD = Outcome(Verdict.RETRY, 500, "server_error", seconds=0.01, head=b"no")
@@ -44,7 +44,7 @@ async def stored(stage: Stage, attempts: list[Attempt], **settings: Any) -> Atte
     running = asyncio.ensure_future(log.run())
     for each in attempts:
         log.note(each)
-    await asyncio.wait_for(log.flushed(), PATIENCE)
+    await in_time(log.flushed())
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return Attempts(stage.broker)

@@ -11,7 +11,7 @@ from edge.webhooks.history.recovery_job import Recovery
 from router.cursor import parse_start
 from tests.edge.webhooks.history.recovering import numbers, working
 from tests.edge.webhooks.stage import Receiver, Stage
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 
 async def test_a_recovery_is_taken_over_where_its_worker_dies_and_asks_for_nothing_twice(
@@ -21,7 +21,7 @@ async def test_a_recovery_is_taken_over_where_its_worker_dies_and_asks_for_nothi
     await stage.publish("job.a.output", 200)
     process = await stage.process()
     session = await stage.session(receiver.url)
-    await asyncio.wait_for(process.registry.ready.wait(), PATIENCE)
+    await in_time(process.registry.ready.wait())
     await eventually(lambda: session.id in process.registry.sessions)
 
     async with working(stage, process) as (first, task, broker):

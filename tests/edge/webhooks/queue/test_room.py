@@ -12,7 +12,7 @@ from edge.webhooks.queue.room import CEILING, OVERHEAD, PART, RUN, Account, Room
 from router.broker import Broker
 from router.topology import HOOKS, TopologySettings
 from tests.edge.webhooks.stage import Stage
-from tests.waiting import PATIENCE
+from tests.waiting import in_time
 
 KIB = 1024
 
@@ -118,9 +118,9 @@ async def test_room_that_nobody_uses_is_measured_early_once_somebody_does() -> N
     assert not waiting.done()
 
     room.take("sess_1", 100)
-    await asyncio.wait_for(waiting, PATIENCE)
+    await in_time(waiting)
     # From then on it is looked at as often as while a session waits for room.
-    await asyncio.wait_for(room.wait(3600.0), PATIENCE)
+    await in_time(room.wait(3600.0))
 
 
 async def test_room_that_nobody_uses_is_measured_seldom() -> None:

@@ -11,7 +11,7 @@ from aiohttp import web
 from edge.webhooks.queue.ordering import QueueSettings
 from tests.edge.webhooks.observing import bodies, nothing_left
 from tests.edge.webhooks.stage import QUICK, Receiver, Stage
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 
 async def test_two_processes_share_the_work_and_repeat_none(stage: Stage, receiver: Receiver):
@@ -43,7 +43,7 @@ async def test_a_process_that_closes_finishes_its_posts(stage: Stage, receiver: 
     closing = asyncio.ensure_future(process.webhooks.close(grace=PATIENCE))
     await eventually(lambda: not process.webhooks.fanout.owner)
     release.set()
-    await asyncio.wait_for(closing, PATIENCE)
+    await in_time(closing)
 
     assert process.webhooks.stats(session.id).delivered == 1
     assert await nothing_left(stage.broker)
@@ -63,7 +63,7 @@ async def test_what_does_not_end_within_the_grace_is_given_back_at_once(stage: S
     await stage.publish("agent.run-1.progress")
     await eventually(lambda: receiver.under_way == 1)
 
-    await asyncio.wait_for(first.webhooks.close(grace=0.1), PATIENCE)
+    await in_time(first.webhooks.close(grace=0.1))
     release.set()
     second = await stage.process(patient)
 

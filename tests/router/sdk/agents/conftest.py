@@ -19,7 +19,7 @@ from router.sdk.agents import AgentFunction
 from router.sdk.agents.server import AgentServer
 from tests.router.sdk.conftest import own_spools as own_spools
 from tests.router.sdk.runs import events_of, types
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, in_time
 
 
 @dataclass
@@ -75,11 +75,11 @@ def serves(broker: Broker) -> Serves:
         server = AgentServer(agents, broker, grace=grace, settings=RunSettings(ttl=ttl, drain=60.0))
         served, ready = Served(broker, server, agents[0].name), asyncio.Event()
         running = asyncio.ensure_future(server.run(served.stop, ready.set))
-        await asyncio.wait_for(ready.wait(), PATIENCE)
+        await in_time(ready.wait())
         try:
             yield served
         finally:
             served.stop.set()
-            await asyncio.wait_for(running, PATIENCE)
+            await in_time(running)
 
     return serve

@@ -18,7 +18,7 @@ from router.sdk.agents import AgentInput, agent, serve
 from router.sdk.agents.serve import serve_until
 from tests.router.sdk.agents.conftest import Served
 from tests.router.sdk.runs import types
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_time
 
 ROOT = Path(__file__).parents[4]
 PROGRAM = """
@@ -51,7 +51,7 @@ async def program(broker: Broker, url: str, name: str) -> AsyncIterator[tuple[as
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     try:
-        said = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
+        said = await in_time(process.stdout.readline())
         assert said == b"ready\n", (await process.stderr.read()).decode()
         yield process, Served(broker, None, name)  # type: ignore[arg-type]
     finally:
@@ -69,7 +69,7 @@ async def test_the_light_installation_serves_and_drains_when_it_is_told(
         await served.begin(f"{entity}-2", {"long": True})
         process.send_signal(signal.SIGTERM)
         long = await served.ended(f"{entity}-2")
-        code = await asyncio.wait_for(process.wait(), PATIENCE)
+        code = await in_time(process.wait())
 
     assert types(short) == ["workflow_start", "streaming_chunk", "completion"]
     assert short[-1].data["result"] == "hi"
@@ -128,7 +128,7 @@ async def test_a_program_whose_work_does_not_end_ends_all_the_same(
         await served.begin(entity, {"deaf": True})
         process.send_signal(signal.SIGTERM)
         said = await served.ended(entity)
-        code = await asyncio.wait_for(process.wait(), PATIENCE)
+        code = await in_time(process.wait())
 
     assert said[-1].data["success"] is False
     assert code == 1

@@ -21,6 +21,7 @@ from router.sdk.agents.threads import BUSY_SECONDS
 from router.sdk.agents.turn import AgentTurn
 from tests.router.sdk.agents.conftest import Serves
 from tests.router.sdk.runs import types
+from tests.waiting import in_time
 
 
 async def test_what_a_coroutine_says_and_returns_are_a_run(serves: Serves, entity: str) -> None:
@@ -311,7 +312,7 @@ async def test_a_run_that_another_process_has_ended_is_cancelled_and_says_no_mor
         await served.begin(entity)
         await working.wait()
         async with Run(entity, served.broker, domain="thread") as newer:
-            await asyncio.wait_for(cancelled.wait(), 60)
+            await in_time(cancelled.wait(), 60)
             await newer.complete("of the newer one")
         said = await served.ended(entity)
 
@@ -335,7 +336,7 @@ async def test_a_run_that_was_failed_in_its_place_is_cancelled_and_not_revived(s
         await working.wait()
         failed = Event.new(f"thread.{entity}.completion", {"success": False, "synthesized": True, "incarnation": life})
         await RunLedger(served.broker).end(failed, encode(failed), incarnation=life, synthesized=True)
-        await asyncio.wait_for(cancelled.wait(), 60)
+        await in_time(cancelled.wait(), 60)
         await served.begin(entity)
         said = await served.ended(entity)
 
