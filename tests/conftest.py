@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, binary, free_port
 from router.nats.settings import BrokerSettings
-from tests import parts, trust
+from tests import last_words, parts, trust
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.npm import Libraries
 from tests.servers import Authority
@@ -38,6 +38,12 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("callboard"), derandomize=False)
 settings.load_profile("callboard")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Behind pytest's own use of faulthandler."""
+    last_words.register(config)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
