@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, WebSocket, async_playwright, expect
 
 from tests import parts
 from tests.browser.standin import Standin
@@ -58,12 +61,55 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         await browser.close()
 
 
+# What a page shows and knows, for who has to find out why it did not come to what a test waited for.
+SHOWN = """() => ({
+  address: location.href,
+  hidden: document.hidden,
+  client: globalThis.callboard?.client.state ?? null,
+  situations: globalThis.callboard && ["events", "runs", "alerts", "cameras", "octanes"]
+    .map((name) => callboard.store.situation(name)),
+  cameras: globalThis.callboard && [...callboard.store.cameras.values()]
+    .map(({ id, status, reason, viewers }) => ({ id, status, reason, viewers })),
+  player: globalThis.player?.state ?? null,
+  badges: [...document.querySelectorAll(".badge")].map(({ textContent, title }) => [textContent, title]),
+  text: document.body.innerText.slice(0, 1500),
+})"""
+# So many of the last things that happened in a page are kept, to be told where a test fails.
+KEPT = 80
+
+
 @dataclass
 class Tab:
     """A page, and what its console complained of."""
 
     page: Page
     complaints: list[str] = field(default_factory=list)
+    happened: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda message: self._note(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda fault: self._note(f"uncaught: {fault}"))
+        self.page.on("crash", lambda _: self._note("the page crashed"))
+        self.page.on("framenavigated", lambda frame: self._note(f"shows {frame.url}"))
+        self.page.on("requestfailed", lambda asked: self._note(f"{asked.method} {asked.url} failed: {asked.failure}"))
+        self.page.on("websocket", self._watch)
+
+    def _note(self, text: str) -> None:
+        self.happened.append(f"{time.strftime('%H:%M:%S')} {text[:300]}")
+
+    def _watch(self, socket: WebSocket) -> None:
+        self._note(f"WebSocket {socket.url}")
+        socket.on("socketerror", lambda fault: self._note(f"WebSocket {socket.url} failed: {fault}"))
+        socket.on("close", lambda _: self._note(f"WebSocket {socket.url} is closed"))
+
+    async def _told(self) -> str:
+        """What the page shows, and what happened in it last."""
+        try:
+            async with asyncio.timeout(PATIENCE / 4):
+                shown = json.dumps(await self.page.evaluate(SHOWN), indent=1)
+        except (Error, TimeoutError) as fault:
+            shown = f"it does not answer: {fault!r}"
+        return "\n".join(["what happened in the page last:", *self.happened, f"what it shows: {shown}"])
 
     def heard(self, message: ConsoleMessage) -> None:
         # Containers of other tests come and go, and with them network interfaces: chromium then ends what it loads.
@@ -75,7 +121,11 @@ class Tab:
 
     async def until(self, condition: str, argument: Any = None, within: float = PATIENCE) -> Any:
         """Waits until a JavaScript function gives something true, and returns that."""
-        handle = await self.page.wait_for_function(condition, arg=argument, timeout=within * 1000)
+        try:
+            handle = await self.page.wait_for_function(condition, arg=argument, timeout=within * 1000)
+        except Error as fault:
+            fault.add_note(await self._told())
+            raise
         return await handle.json_value()
 
 

@@ -213,3 +213,32 @@ async def test_a_wish_is_sent_and_nothing_is_connected_anew(tab: Tab, camera: Ca
 
     assert {"control": "prefer", "format": "jpeg", "height": 240, "fps": 10} in camera.said
     assert camera.formats == ["jpeg"]
+
+
+async def test_beside_a_decoder_that_brings_nothing_another_codec_is_tried(tab: Tab, camera: Cameraman) -> None:
+    await tab.page.add_init_script("VideoDecoder.prototype.decode = () => {};")
+    await play(tab, camera.url)
+
+    await tab.until("() => seen.length > 5 && player.state.phase === 'playing'")
+
+    assert await tab.page.evaluate("player.state.transport") in ("jpeg", "mse")
+    assert camera.formats[:2] == ["h264", "jpeg"]
+
+
+async def test_a_decoder_that_brings_nothing_is_left_for_the_next_transport_in_the_end(
+    tab: Tab, camera: Cameraman
+) -> None:
+    await tab.page.add_init_script("VideoDecoder.prototype.decode = () => {};")
+    await play(tab, camera.url, prefer=["webcodecs", "mse"])
+
+    await tab.until("() => seen.length > 5 && player.state.phase === 'playing'")
+
+    passed = await tab.page.evaluate("player.state.passed")
+    assert [each["reason"] for each in passed] == ["pictures come, and none of them can be decoded"]
+
+
+async def test_a_browser_that_does_not_say_what_it_decodes_is_tried(tab: Tab, camera: Cameraman) -> None:
+    await tab.page.add_init_script("VideoDecoder.isConfigSupported = () => new Promise(() => {});")
+    await play(tab, camera.url)
+
+    await tab.until("() => seen.length > 5 && player.state.transport === 'webcodecs'")

@@ -1,9 +1,12 @@
 /** Reads a user's alerts as one subscription: those that are open, from the server's list, and then what becomes of them. */
 
+import { Backoff } from "./backoff.js";
 import { escapeToken } from "./tokens.js";
 
 // So many of the open ones are asked for; a page keeps fewer.
 const LISTED = 200;
+// How long the list is waited for anew where it could not be read (ms), at first and at most.
+const WAITS = { base: 1_000, cap: 10_000 };
 
 /**
  * The alerts of a user and those without an audience; of everybody where no user is named. Of the two, what may not be read is left out.
@@ -17,6 +20,8 @@ export function openAlerts(board, userId) {
   // What the stream has told of before the list is there: it knows better.
   let told = new Set();
   let listed = false;
+  let timer = null;
+  const backoff = new Backoff(WAITS);
 
   const list = async () => {
     const { alerts } = await board.get(`/alerts?state=active&limit=${LISTED}`);
@@ -31,7 +36,11 @@ export function openAlerts(board, userId) {
   const settle = () => {
     if (listed || closed || !streams.every(({ state }) => state.phase === "live" || state.phase === "refused")) return;
     listed = true;
-    list().catch(() => (listed = false));
+    list().then(() => backoff.reset(), () => {
+      listed = false;
+      clearTimeout(timer);
+      timer = setTimeout(settle, backoff.next());
+    });
   };
   const all = (method, ...given) => {
     const ends = streams.map((stream) => stream[method](...given));
@@ -59,6 +68,7 @@ export function openAlerts(board, userId) {
     },
     close() {
       closed = true;
+      clearTimeout(timer);
       streams.forEach((stream) => stream.close());
     },
   };

@@ -7,6 +7,9 @@
 
 import { Backoff, Pause, reachable } from "./backoff.js";
 
+// How long (ms) a connection may take to open.
+const OPENING = 10_000;
+
 const text = new TextDecoder();
 
 /** Takes a frame apart without copying the picture. Throws RangeError or SyntaxError for anything else. */
@@ -113,7 +116,8 @@ export class FrameStream {
       this.#connection = new AbortController();
       let heard = Date.now();
       const watchdog = setInterval(() => {
-        if (this.silence && Date.now() - heard > this.silence) this.#connection.abort();
+        const silence = socket.readyState === WebSocket.CONNECTING ? OPENING : this.silence;
+        if (silence && Date.now() - heard > silence) this.#connection.abort();
       }, 1_000);
       const leave = () => {
         clearInterval(watchdog);

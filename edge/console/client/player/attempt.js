@@ -8,6 +8,9 @@ const SILENCE = 3_000;
 const FIRST = 6_000;
 // After so long (ms) without its first picture another codec is tried beside it: the source may have none of this one.
 const ALONE = 1_000;
+// So long (ms) a decoder may take to bring the first of the pictures that came, before another codec is tried beside it; and to bring any.
+const SLOW = 2_500;
+const STUCK = 8_000;
 // Of a source so slow that its pictures are farther apart than that: so many of their intervals.
 const INTERVALS = 3;
 const LOOK = 250;
@@ -27,6 +30,8 @@ export class Attempt {
   #interval = 0;
   #ask = null;
   #waits = false;
+  // Since when pictures come of which none was decoded; null where the last one was.
+  #undecoded = null;
   /** Pictures that it received and painted. */
   pictures = 0;
   painted = 0;
@@ -95,6 +100,7 @@ export class Attempt {
 
   received(bytes, header) {
     this.pictures += 1;
+    this.#undecoded ??= performance.now();
     this.#player.tally.received(bytes);
     const rung = header.rung ?? header.format;
     if (Number.isFinite(header.fps) && header.fps > 0) this.#interval = 1_000 / header.fps;
@@ -116,6 +122,7 @@ export class Attempt {
   /** Gives a decoded picture to paint; `acknowledge` tells the server what became of it. */
   offer(picture, acknowledge = null) {
     const { header } = picture;
+    this.#undecoded = null;
     // The first picture of a connection may be of before: its age is no latency.
     const first = this.painted === 0;
     const settle = (how) => {
@@ -141,9 +148,8 @@ export class Attempt {
     this.#player.surface.offer({ ...picture, settle });
   }
 
-  get #allowed() {
-    if (!this.painted) return FIRST * this.#patience;
-    return Math.max(SILENCE, this.#interval * INTERVALS) * this.#patience;
+  #allowed(silence) {
+    return Math.max(silence, this.#interval * INTERVALS) * this.#patience;
   }
 
   // A camera that is idle, failed or gone may be silent for any time: the server says when that changes.
@@ -152,11 +158,15 @@ export class Attempt {
   }
 
   #watch() {
-    if (!this.#began || this.#rests) return;
-    const silent = performance.now() - this.#heard;
-    if (silent > this.#allowed) {
+    if (!this.#began) return;
+    const now = performance.now();
+    const undecoded = this.#undecoded === null ? 0 : now - this.#undecoded;
+    const silent = this.#rests ? 0 : now - this.#heard;
+    if (undecoded > this.#allowed(STUCK)) {
+      this.end(new Fault("broken", "pictures come, and none of them can be decoded"));
+    } else if (silent > (this.painted ? this.#allowed(SILENCE) : FIRST * this.#patience)) {
       this.end(new Fault("silent", "no picture comes"));
-    } else if (!this.painted && !this.#waits && silent > ALONE) {
+    } else if (!this.painted && !this.#waits && (silent > ALONE || undecoded > SLOW)) {
       this.#waits = true;
       this.#player.attemptWaits(this);
     }

@@ -4,6 +4,8 @@
 // only have been slow to begin.
 const AGAIN = { unsupported: 60_000, unreachable: 5_000, broken: 30_000, silent: 30_000, outrun: 3_000 };
 const MOST = 600_000;
+// For a browser to say whether it has a transport (ms); where it does not say, that is found out by trying.
+const LEARNING = 3_000;
 // So many failures of a kind in a row set a transport aside: one may be chance.
 const FAILURES = { unsupported: 1, unreachable: 2, broken: 2, silent: 2, outrun: 1 };
 
@@ -20,10 +22,11 @@ export class Choice {
 
   /** Asks each transport whether this browser has it. */
   async learn() {
-    for (const transport of this.#order) {
-      const why = await transport.unsupported();
+    await Promise.all(this.#order.map(async (transport) => {
+      const unsaid = new Promise((resolve) => setTimeout(resolve, LEARNING, null));
+      const why = await Promise.race([transport.unsupported(), unsaid]).catch(() => null);
       if (why) this.#unsupported.set(transport, why);
-    }
+    }));
   }
 
   /** The transports that are not used although they are better than this one, as `{ name, label, reason }`. */
