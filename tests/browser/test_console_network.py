@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ PAGES = {
     "overview": "/throughput",
     "events": "/events",
     "sessions": "/callbacks/sessions",
+    "sessions/new": "/schemas",
     "sessions/{session}": "/callbacks/sessions/{session}/stats",
     "webhooks": "/callbacks/sessions",
     "webhooks/{hook}": "/callbacks/sessions/{hook}/health",
@@ -106,17 +108,33 @@ async def test_what_a_page_asks_for_is_asked_for_again_until_it_is_answered(
         await tab.until(LIVE)
 
 
-class Breaking:
-    """Lets the first request for each file of a kind fail."""
+@pytest.mark.parametrize(
+    ("page", "asked", "shown"),
+    [("console/camera-test.html", "/cameras", "#connect:enabled"), ("docs/events", "/asyncapi.json", "#reference h1")],
+)
+async def test_a_page_beside_the_console_comes_about_in_the_end(
+    tab: Tab, running_callboard: RunningCallboard, page: str, asked: str, shown: str
+) -> None:
+    failing = Failing()
+    await tab.page.route("**/*", failing)
 
-    def __init__(self, *kinds: str) -> None:
+    await tab.page.goto(f"{running_callboard.url}/{page}")
+    await tab.page.wait_for_selector(shown)
+
+    assert f"GET {asked}" in failing.answered
+
+
+class Breaking:
+    """Lets the first requests for each file of a kind fail: so many of them."""
+
+    def __init__(self, **kinds: int) -> None:
         self._kinds = kinds
-        self.failed: set[str] = set()
+        self.failed: Counter[str] = Counter()
 
     async def __call__(self, route: Route) -> None:
         url = route.request.url
-        if route.request.resource_type in self._kinds and url not in self.failed:
-            self.failed.add(url)
+        if self.failed[url] < self._kinds.get(route.request.resource_type, 0):
+            self.failed[url] += 1
             await route.abort("failed")
         else:
             await route.continue_()
@@ -126,7 +144,7 @@ class Breaking:
 async def test_a_page_whose_scripts_or_styles_did_not_come_is_loaded_again_until_it_is_whole(
     tab: Tab, running_callboard: RunningCallboard, failing: str
 ) -> None:
-    breaking = Breaking("script", "stylesheet")
+    breaking = Breaking(script=1, stylesheet=2)
     pattern = re.compile(r"/console/(main|views/camera)\.js|\.css$") if failing == "first" else "**/*"
     await tab.page.route(pattern, breaking)
 

@@ -2,6 +2,7 @@
 
 import { connect } from "../client/index.js";
 import { h, say } from "../dom.js";
+import { retrying } from "../parts/again.js";
 import { bytes, milliseconds, number } from "../format.js";
 import { measure } from "./measure.js";
 import { PROBES } from "./probes.js";
@@ -137,6 +138,8 @@ async function copy() {
   setTimeout(() => say($("copy"), "Copy report"), 2_000);
 }
 
+const again = retrying(begin);
+
 async function begin() {
   try {
     const before = Date.now();
@@ -145,6 +148,7 @@ async function begin() {
     // The header has whole seconds.
     skew = Number.isFinite(date) ? date + 500 - (before + Date.now()) / 2 : null;
     const { cameras } = await client.get("/cameras");
+    again.done();
     const names = cameras.map(({ id }) => id);
     $("camera").replaceChildren(...names.map((id) => h("option", { value: id }, id)));
     const asked = parameters.get("camera") ?? "main";
@@ -156,6 +160,7 @@ async function begin() {
     if (names.length && parameters.has("run")) run(rows, false);
   } catch (fault) {
     note(`cameras cannot be listed: ${fault.message}`, "bad");
+    again.after(fault);
     $("sign-in").hidden = fault.status !== 401;
     for (const button of ["connect", "all"]) $(button).disabled = true;
   }

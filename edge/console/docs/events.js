@@ -1,6 +1,7 @@
 // Shows the AsyncAPI document: channels, and event types with their fields and examples; and the last event of each type.
 
 import { h } from "../dom.js";
+import { retrying } from "../parts/again.js";
 import { channelCard } from "./channels.js";
 import { prose } from "./fields.js";
 import { typeCard } from "./types.js";
@@ -17,16 +18,20 @@ async function ask(path) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const answer = await fetch(new URL(path, base), { headers });
   const body = await answer.json();
-  if (!answer.ok) throw new Error(body.detail ? `${body.title}: ${body.detail}` : body.title, { cause: body.code });
+  if (!answer.ok) throw Object.assign(new Error(body.detail ? `${body.title}: ${body.detail}` : body.title, { cause: body.code }), { status: answer.status });
   return body;
 }
+
+const again = retrying(load);
 
 async function load() {
   said.textContent = "Loading…";
   try {
     draw(await ask("asyncapi.json"));
     said.textContent = "";
+    again.done();
   } catch (fault) {
+    again.after(fault);
     const needed = ["token_required", "bad_token", "token_expired"].includes(fault.cause);
     said.textContent = needed ? `${fault.message}. Type a token in above.` : `The document could not be read. ${fault.message}`;
     if (needed) document.querySelector("#token").focus();

@@ -1,6 +1,7 @@
 /** Shows how much an actor's process logs, and changes it while it runs. */
 
 import { h, say } from "../../dom.js";
+import { asking } from "../../parts/again.js";
 import { denied, kindOf, sentence } from "../../parts/states.js";
 
 const LEVELS = ["debug", "info", "warning", "error"];
@@ -23,25 +24,25 @@ export function levelCard({ client, toast }, { actor, instance }, granted) {
     if (levels[logger.value]) level.value = levels[logger.value];
     say(fault, "");
   };
-  const ask = async (wish) => {
-    try {
-      show(await client.command(actor, instance, "log_level", wish));
-      return true;
-    } catch (problem) {
-      const why = { denied: `Your token may not: this needs the right to command ${actor}.${instance}.log_level.`, offline: "The server cannot be reached." };
-      say(fault, why[kindOf(problem)] ?? sentence(problem.message));
-      return false;
-    }
+  const ask = async (wish) => show(await client.command(actor, instance, "log_level", wish));
+  const refuse = (problem) => {
+    const why = { denied: `Your token may not: this needs the right to command ${actor}.${instance}.log_level.`, offline: "The server cannot be reached." };
+    say(fault, why[kindOf(problem)] ?? sentence(problem.message));
   };
   const set = async (submit) => {
     submit.preventDefault();
     const wish = { logger: logger.value.trim(), level: level.value };
-    if (await ask(wish)) toast(`${actor} now logs ${wish.level} and above of ${wish.logger}.`);
+    try {
+      await ask(wish);
+      toast(`${actor} now logs ${wish.level} and above of ${wish.logger}.`);
+    } catch (problem) {
+      refuse(problem);
+    }
   };
   body.append(
     listed,
     h("form.row-of-buttons", { onsubmit: set }, logger, names, level, h("button.quiet", { type: "submit" }, h("span", {}, "Set"))),
     fault,
     h("p.faint", {}, "It holds until the process ends."));
-  return { element, read: () => ask({}) };
+  return { element, read: asking(() => ask({}), { failed: refuse, needed: () => element.isConnected }) };
 }

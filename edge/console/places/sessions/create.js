@@ -1,6 +1,7 @@
 /** Makes a session: first how its events are delivered, with what that costs, then what it reads. */
 
 import { copyButton, h, icon, say } from "../../dom.js";
+import { asking } from "../../parts/again.js";
 import { sentence } from "../../parts/states.js";
 import { coloured } from "../../parts/json.js";
 import { heading } from "../../parts/toolbar.js";
@@ -41,7 +42,10 @@ export function createView(context, params) {
     h("details.request", {}, h("summary", {}, "The same as a request"), preview, h("div.row-of-buttons", {}, copyButton("Copy as curl", () => curlOf(form.body, context.client.base)))),
     h("div.submit-bar", {}, make, h("a.quiet", { href: context.addressOf("sessions") }, "Cancel"), busy));
   drawPreview();
-  api.types().then((types) => form.types.load(types), (fault) => form.types.failed(`The catalogue could not be read: ${sentence(fault.message)}`));
+  asking(async () => form.types.load(await api.types()), {
+    failed: (fault) => form.types.failed(`The catalogue could not be read: ${sentence(fault.message)}`),
+    needed: () => element.isConnected,
+  })();
 
   const send = async () => {
     make.disabled = true;

@@ -2,7 +2,7 @@
 
 import { copyButton, h, icon, say, show } from "../../dom.js";
 import { duration, number, percent } from "../../format.js";
-import { passing } from "../../parts/again.js";
+import { asking, passing } from "../../parts/again.js";
 import { confirm, dialog } from "../../parts/dialog.js";
 import { poll } from "../../parts/poll.js";
 import { faulty, loading, sentence } from "../../parts/states.js";
@@ -97,7 +97,7 @@ export function sessionView(context, id) {
   };
   const change = async () => {
     const form = sessionForm({ change: session });
-    sessionsApi(context.client).types().then((types) => form.types.load(types), () => {});
+    asking(async () => form.types.load(await sessionsApi(context.client).types()), { needed: () => form.element.isConnected })();
     const save = h("button.primary", { type: "submit" }, "Save");
     const element = h("form", { novalidate: true, onsubmit: async (submit) => {
       submit.preventDefault();
