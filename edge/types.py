@@ -170,13 +170,26 @@ class ReadRequest:
     encoder: Callable[[bool], Encoder] | None = None
 
 
+class HeartbeatGroup(Protocol):
+    """Readers that have had the same events, and are written the same heartbeats."""
+
+    # Up to where all of them have had everything.
+    position: Position
+
+    @property
+    def reported(self) -> Position:
+        """The position whose cursor all were sent with the last events."""
+
+
 class Subscriber(Protocol):
     """One reader, as the hub knows it. None of its methods waits."""
 
     # In which life of the stream it stands.
     epoch: str
-    # Where it is among the heartbeats of its process; -1: nowhere.
+    # In which slice of the heartbeats of its process it is; -1: in none.
     beats: int
+    # And where in a share of that, with which its heartbeats are written; -1: it sends them by itself.
+    share_place: int
 
     @property
     def session_id(self) -> str:
@@ -214,6 +227,10 @@ class Subscriber(Protocol):
     def rotates(self) -> float:
         """When it is asked to come back elsewhere, on the monotonic clock."""
 
+    @property
+    def group(self) -> HeartbeatGroup | None:
+        """The write group that it is in; None while it is handed batches by itself."""
+
     def offer(self, batch: Batch) -> None:
         """Takes a batch, or falls back to reading from the store."""
 
@@ -233,7 +250,7 @@ class Subscriber(Protocol):
         """Takes another view from here on."""
 
     def beat(self) -> None:
-        """Writes a heartbeat, or makes one due; called in a turn of the hub (`Hub.begin_turn`)."""
+        """Writes a heartbeat, or makes one due, or asks to come back elsewhere; all that was received has been handed out."""
 
     def close(self, reason: Disconnect) -> None:
         """Ends with a `bye`."""
@@ -241,6 +258,11 @@ class Subscriber(Protocol):
 
 class DirectWriter(Subscriber, Protocol):
     """A subscriber that has taken over its socket: bytes that are shared with others are written to it at once."""
+
+    # The position whose cursor its client was told last by itself; of one in a share of heartbeats the share knows it.
+    told: Position
+    # When its next heartbeat is more than one: it is due for a ping, or for its rotation. On the monotonic clock.
+    differs_at: float
 
     @property
     def stats(self) -> Stats:
@@ -253,6 +275,13 @@ class DirectWriter(Subscriber, Protocol):
     @property
     def socket(self) -> Socket | None:
         """Where it is written to; None where the connection is gone."""
+
+    @property
+    def descriptor(self) -> int:
+        """That of its socket; negative where the connection is gone."""
+
+    def encoded_heartbeat(self, control: str, position: Position) -> bytes:
+        """A heartbeat or a position, as it and all others of its write group get it."""
 
     def remainder(self, form: bytes, sent: int) -> None:
         """Writes what its socket has not taken of some bytes."""

@@ -15,7 +15,7 @@ from edge.disconnect import COMPLETED
 from edge.hub.meter import Meter
 from edge.stats import Stats
 from edge.types import Batch, DirectWriter, Encoder, Subscriber
-from router.position import Position, of_one
+from router.position import of_one
 
 Send = Callable[[bytes], int]
 
@@ -27,9 +27,7 @@ MAX_GROUPS = 32
 class WriteGroup:
     """Readers of one feed whose encoders agree, and that have written everything their process has handed out."""
 
-    __slots__ = (
-        "_heartbeat", "_meter", "_readers", "_sends", "_shares", "encoder", "position", "reported",
-    )  # fmt: skip
+    __slots__ = ("_meter", "_readers", "_sends", "_shares", "encoder", "position", "reported")
 
     def __init__(self, encoder: Encoder, meter: Meter) -> None:
         self.encoder = encoder
@@ -37,8 +35,6 @@ class WriteGroup:
         self.position = self.reported = of_one(0)
         self._meter = meter
         self._readers: dict[DirectWriter, None] = {}
-        # The heartbeat of a turn of the hub.
-        self._heartbeat: tuple[int, Position, bytes] = (-1, self.position, b"")
         # How each is written to, in their order, and how many read each session; rebuilt after a reader joined or left.
         self._sends: list[Send] | None = None
         self._shares: list[tuple[Stats, int]] = []
@@ -64,18 +60,6 @@ class WriteGroup:
         """Lets a reader go; its position is the group's."""
         del self._readers[reader]
         self._sends = None
-
-    def heartbeat(
-        self, turn: int, received: Position, encode: Callable[[Position], bytes]
-    ) -> tuple[int, Position, bytes]:
-        """The turn, position and form of a heartbeat, made once in each turn of the hub.
-
-        All that was received, up to `received`, has been written by now, or was not for them.
-        """
-        if self._heartbeat[0] != turn:
-            self.position = self.position.joined(received)
-            self._heartbeat = turn, self.position, encode(self.position)
-        return self._heartbeat
 
     def write(self, batch: Batch) -> None:
         """Writes a batch to all of them. What a socket does not take at once waits in its transport."""

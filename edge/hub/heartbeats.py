@@ -7,8 +7,7 @@ a crowd needs while nothing happens are hardly more than those of some thousand 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from edge.hub.heartbeat_slice import HeartbeatSlice
 from edge.types import Subscriber
 
 # 12, 24 and 54 s: nginx, Envoy's routes and AWS's load balancers end what is silent for 60 s, without a setting.
@@ -17,7 +16,8 @@ MULTIPLES = (1.0, 2.0, 4.5)
 # Connections of each level but the last: 250 at 12 s are 21 writes a second, 250 at 24 s are 10, and 12,000 at 54 s are 222.
 LEVEL_READERS = 250
 # So many parts of the shortest period at most, each at least so many seconds long: some of the readers are due in each.
-SLICES = 24
+# Every two seconds: as often as an idle process wakes anyhow, and a burst costs each heartbeat less than a few would.
+SLICES = 6
 SLICE_SECONDS = 0.5
 # Beyond this no proxy is kept from anything: such a setting asks for quiet, and all are due together, long after the start.
 LONGEST = 60.0
@@ -37,7 +37,7 @@ class Heartbeats:
         # The slices of the first level, then those of the second, which are twice as many, and so on.
         self._sizes = [int(slices * multiple) for multiple in multiples]
         self._begin = [sum(self._sizes[:level]) for level in range(levels)]
-        self._slices: list[dict[Subscriber, None]] = [{} for _ in range(sum(self._sizes))]
+        self._slices = [HeartbeatSlice() for _ in range(sum(self._sizes))]
         # How many readers each level has, and how many have ever entered it.
         self._here = [0] * levels
         self._entered = [0] * levels
@@ -53,23 +53,28 @@ class Heartbeats:
         place = self._begin[level] + (size - 1 - self._entered[level] % size)
         self._entered[level] += 1
         self._here[level] += 1
-        self._slices[place][reader] = None
+        self._slices[place].add(reader)
         return place
 
     def leave(self, reader: Subscriber, place: int) -> None:
         """Takes a reader out of its slice. Harmless the second time."""
-        if self._slices[place].pop(reader, self) is None:
+        if self._slices[place].discard(reader):
             self._here[self._level(place)] -= 1
 
     def period(self, place: int) -> float:
         """How often the readers of a slice are due, in seconds."""
         return self.shortest * MULTIPLES[self._level(place)]
 
-    def due(self) -> Iterator[Subscriber]:
-        """The readers that are due at the next tick, as they are now."""
-        for begin, size in zip(self._begin, self._sizes, strict=True):
-            yield from tuple(self._slices[begin + self._turn % size])
+    def separate(self, reader: Subscriber) -> None:
+        """Has a reader, which is about to leave its write group, send heartbeats by itself."""
+        if reader.share_place >= 0:
+            self._slices[reader.beats].separate(reader)
+
+    def due(self) -> list[HeartbeatSlice]:
+        """The slices whose readers are due at the next tick."""
+        turn = self._turn
         self._turn += 1
+        return [self._slices[begin + turn % size] for begin, size in zip(self._begin, self._sizes, strict=True)]
 
     def _level(self, place: int) -> int:
         return next(level for level in reversed(range(len(self._begin))) if place >= self._begin[level])

@@ -13,12 +13,13 @@ from collections import Counter
 from collections.abc import Callable
 
 from edge import metrics
-from edge.disconnect import ROTATED, Disconnect
+from edge.disconnect import Disconnect
 from edge.filters.evaluation import Filtering
 from edge.filters.idle import IdleStretches
 from edge.filters.matching import Matching
 from edge.hub.feed import Feed
 from edge.hub.followers import Followers
+from edge.hub.heartbeat_slice import BEATS_AT_ONCE
 from edge.hub.heartbeats import Heartbeats
 from edge.hub.integrity import Integrity, Renewal
 from edge.hub.recent import Recent
@@ -43,8 +44,6 @@ from router.subject import overlap
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 2.0
-# So many heartbeats at a time: about a millisecond, and then events may pass.
-BEATS_AT_ONCE = 100
 # A flush that took a millisecond keeps the next one away for three: so writing leaves most of a process to receiving.
 REST = 3.0
 MAX_REST = 0.005
@@ -66,8 +65,6 @@ class Hub:
         # How many there are by transport, and those outside write groups: the others are live and have nothing left to write.
         self.counts: Counter[str] = Counter()
         self.apart: set[Subscriber] = set()
-        # Counts the stretches in which heartbeats are sent without other work of the loop between them.
-        self.turn = 0
         self.heartbeats = Heartbeats(self.settings.heartbeat)
         self.filtering = filtering or Filtering()
         self.idle = IdleStretches()
@@ -147,24 +144,20 @@ class Hub:
                 await self._occupied.wait()
             # A process that was stopped for a while does not make up for it.
             await coalesced_sleep(self.heartbeats.tick)
-            await self._beat(time.monotonic())
+            await self.beat()
 
-    async def _beat(self, now: float) -> None:
-        """Sends the heartbeats that are due, and asks readers that have been here long enough to come back elsewhere."""
-        self.begin_turn()
-        for place, reader in enumerate(self.heartbeats.due(), 1):
-            if place % BEATS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-                self.begin_turn()
-            if reader.rotates < now:
-                reader.close(ROTATED)
-            else:
-                reader.beat()
-
-    def begin_turn(self) -> None:
-        """Hands out what was received: heartbeats that follow before the loop comes to other work find nothing that waits."""
+    async def beat(self) -> None:
+        """Sends the heartbeats that are due at this tick; other work passes after each hundred."""
+        # Before heartbeats, all that was received is handed out: they say up to where a client has everything.
         self.flush()
-        self.turn += 1
+        sent = 0
+        for due in self.heartbeats.due():
+            for count in due.beat(lambda: self.position):
+                sent += count
+                if sent >= BEATS_AT_ONCE:
+                    sent = 0
+                    await asyncio.sleep(0)
+                    self.flush()
 
     # What is received
 

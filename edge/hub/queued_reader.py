@@ -12,10 +12,11 @@ import time
 from typing import Any, ClassVar
 
 from edge import metrics
-from edge.disconnect import MISSED, Disconnect
+from edge.disconnect import MISSED, ROTATED, Disconnect
 from edge.hub import notices
 from edge.hub.batch_mailbox import BatchMailbox
 from edge.hub.feed import Feed
+from edge.hub.group import WriteGroup
 from edge.hub.hub import Hub
 from edge.hub.snapshot import SnapshotPages
 from edge.settings import SessionSettings
@@ -34,8 +35,8 @@ class QueuedReader:
 
     __slots__ = (
         "_ahead", "_beat_due", "_bye", "_hub", "_limits", "_mailbox", "_not_before", "_notices", "_pace", "_resume_from", "_snapshot",
-        "_view", "_waiter", "_writing", "authorization", "beats", "epoch", "feed", "position", "reported", "rotates", "says_live",
-        "session_id", "started", "state", "stats",
+        "_view", "_waiter", "_writing", "authorization", "beats", "epoch", "feed", "group", "position", "reported", "rotates", "says_live",
+        "session_id", "share_place", "started", "state", "stats",
     )  # fmt: skip
 
     # What metrics call it. Polls and what is served by plain ASGI come as readers of this class.
@@ -48,6 +49,8 @@ class QueuedReader:
         self.session_id = session_id
         self.stats = stats
         self.state = State.CONNECTING
+        # The write group that it is in; None while it is handed batches by itself.
+        self.group: WriteGroup | None = None
         # Up to where all has been written or was not for this reader, in which life of the streams.
         self.position = NOWHERE
         # Whether it has read what this process has not received yet, and what comes is to be compared with its position.
@@ -68,6 +71,8 @@ class QueuedReader:
         self._beat_due = False
         # Where it is among the heartbeats; -1: nowhere.
         self.beats = -1
+        # And where in the share of its slice whose heartbeats are written together; -1: it sends them by itself.
+        self.share_place = -1
         self.reported = NOWHERE
         self._pace = pace
         self._not_before = 0.0
@@ -194,7 +199,10 @@ class QueuedReader:
         return True
 
     def beat(self) -> None:
-        """Makes a heartbeat due."""
+        """Makes a heartbeat due; one that has been here long enough is asked to come back elsewhere instead."""
+        if self.rotates < time.monotonic():
+            self.close(ROTATED)
+            return
         self._beat_due = True
         self._wake()
 

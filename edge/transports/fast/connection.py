@@ -16,7 +16,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar, cast
 
 from edge import metrics
-from edge.disconnect import COMPLETED, FAILED, LOST_STORE, SILENT, SLOW, Disconnect
+from edge.disconnect import COMPLETED, FAILED, LOST_STORE, ROTATED, SILENT, SLOW, Disconnect
 from edge.hub.feed import Feed
 from edge.hub.group import WriteGroup
 from edge.hub.hub import Hub
@@ -51,8 +51,7 @@ class FastReader(Reader, asyncio.Protocol):
     """One connection that was taken over and reads one session."""
 
     __slots__ = (
-        "_group", "_own_position", "_own_reported", "_paused", "_sweeper", "_task", "_timer", "_transport", "encoder", "meter",
-        "socket",
+        "_own_position", "_paused", "_sweeper", "_task", "_timer", "_transport", "differs_at", "encoder", "meter", "socket", "told",
     )  # fmt: skip
 
     transport_name: ClassVar[str]
@@ -60,9 +59,8 @@ class FastReader(Reader, asyncio.Protocol):
     def __init__(
         self, hub: Hub, sweeper: Sweeper, feed: Feed, session_id: str, stats: Stats, encoder: Encoder, pace: Pace = FULL
     ) -> None:
-        # The write group that it is in; None while it is handed batches by itself.
-        self._group: WriteGroup | None = None
         super().__init__(hub, feed, session_id, stats, hub.settings, pace)
+        self.differs_at = self.rotates
         self._sweeper = sweeper
         self.meter = sweeper.meters[self.transport_name]
         self.encoder = encoder
@@ -77,31 +75,31 @@ class FastReader(Reader, asyncio.Protocol):
     @property
     def position(self) -> Position:
         """Up to where all has been written, or was not for this reader."""
-        return self._own_position if self._group is None else self._group.position
+        return self._own_position if self.group is None else self.group.position
 
     @position.setter
     def position(self, position: Position) -> None:
         # Of a group: what holds for one that has nothing left to write holds for all.
-        if self._group is None:
+        if self.group is None:
             self._own_position = position
         else:
-            self._group.position = position
+            self.group.position = position
 
     @property
     def reported(self) -> Position:
         """The position whose cursor the client was sent last."""
-        return self._own_reported if self._group is None else self._own_reported.joined(self._group.reported)
+        return self.told if self.group is None else self.told.joined(self.group.reported)
 
     @reported.setter
     def reported(self, position: Position) -> None:
-        self._own_reported = position
+        self.told = position
 
     # In a write group and out of it.
 
     def _join_group(self) -> None:
         """Shares writes with others, if it has had all that was handed out and its socket takes more."""
         if (
-            self._group is None
+            self.group is None
             and self.state is State.LIVE
             and self.socket is not None
             and not (self._paused or self.feed.pending or self._pace.max_rate)
@@ -112,19 +110,20 @@ class FastReader(Reader, asyncio.Protocol):
         ):
             self.feed.live.discard(self)
             group.join(self)
-            self._group = group
+            self.group = group
             self._hub.apart.discard(self)
             self.encoder.read_along(group.encoder, self.leave_group)
 
     def leave_group(self) -> None:
         """Is handed batches by itself from here on."""
-        if self._group is not None:
-            self._leave(self._group)
+        if self.group is not None:
+            self._leave(self.group)
             self.feed.live.add(self)
 
     def _leave(self, group: WriteGroup) -> None:
+        self._hub.heartbeats.separate(self)
         position, reported = self.position, self.reported
-        self._group = None
+        self.group = None
         self._hub.apart.add(self)
         self.position, self.reported = position, reported
         self.encoder.follow(group.encoder)
@@ -132,8 +131,8 @@ class FastReader(Reader, asyncio.Protocol):
 
     def _leave_live(self) -> None:
         super()._leave_live()
-        if self._group is not None:
-            self._leave(self._group)
+        if self.group is not None:
+            self._leave(self.group)
 
     # Called by the transport.
 
@@ -194,6 +193,11 @@ class FastReader(Reader, asyncio.Protocol):
         self._empty_mailbox()
 
     @property
+    def descriptor(self) -> int:
+        """That of its socket; -1 where there is none to write to."""
+        return -1 if self.socket is None else self.socket.fileno()
+
+    @property
     def waiting(self) -> int:
         """How many bytes wait in the socket's buffer."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
@@ -226,32 +230,24 @@ class FastReader(Reader, asyncio.Protocol):
 
     def beat(self) -> None:
         """Writes a heartbeat, or a position where the client's cursor has moved; the hub has handed out what it received."""
-        group = self._group
-        if group is None:
-            self._beat_apart()
+        if self.rotates < time.monotonic():
+            self.close(ROTATED)
             return
-        # It is live, and has nothing left to write.
-        hub = self._hub
-        _, position, form = group.heartbeat(hub.turn, hub.position, self._group_heartbeat)
-        if self._own_reported is not position and self.reported != position:
-            form = self._sweeper.heartbeat(group.encoder, "position", position, self)
-        self._own_reported = position
-        self._write_heartbeat(form)
-
-    def _group_heartbeat(self, position: Position) -> bytes:
-        assert self._group is not None
-        return self._sweeper.heartbeat(self._group.encoder, "heartbeat", position, self)
-
-    def _beat_apart(self) -> None:
-        if self._paused or self._transport is None or self.state in (State.CONNECTING, State.CLOSED):
+        if self.group is None and (
+            self._paused or self._transport is None or self.state in (State.CONNECTING, State.CLOSED)
+        ):
             return
         if self.state is State.LIVE and not self._mailbox:
             # Nothing waits and the reader is live: all that was received so far has been written or was not for it.
             self.position = self.position.joined(self._hub.position)
         position = self.position
         control = "heartbeat" if position == self.reported else "position"
-        self._own_reported = position
-        self._write_heartbeat(self._sweeper.heartbeat(self.encoder, control, position, self))
+        self.told = position
+        self._write_heartbeat(self.encoded_heartbeat(control, position))
+
+    def encoded_heartbeat(self, control: str, position: Position) -> bytes:
+        """A heartbeat or a position, as it and all others of its write group get it."""
+        return self._sweeper.heartbeat(self._current_encoder, control, position, self)
 
     def heartbeat(self, control: str) -> Notice:
         """The notice of a heartbeat or a position, as of now."""
@@ -263,7 +259,7 @@ class FastReader(Reader, asyncio.Protocol):
 
     def _write_now(self, form: bytes) -> None:
         """Writes to the socket itself, where nothing waits: that of a write group. Else the transport does."""
-        if self._group is None or self.socket is None:
+        if self.group is None or self.socket is None:
             assert self._transport is not None
             self._transport.write(form)
             return
@@ -403,8 +399,13 @@ class FastReader(Reader, asyncio.Protocol):
             self._transport.write(form)
         self.meter.wrote(batch, len(form))
 
+    @property
+    def _current_encoder(self) -> Encoder:
+        """That of its write group, where it is in one: its own does not follow what the group is written."""
+        return self.encoder if self.group is None else self.group.encoder
+
     def _send(self, notice: Notice) -> None:
-        form = (self.encoder if self._group is None else self._group.encoder).notice(notice)
+        form = self._current_encoder.notice(notice)
         if self._transport is not None and form:
             self._transport.write(form)
 

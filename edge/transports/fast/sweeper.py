@@ -60,9 +60,9 @@ class Sweeper:
         self._shared_at = 0
 
     @property
-    def round(self) -> int:
-        """Counts the pings that are due: a connection that sees it changed sends one with its next heartbeat."""
-        return int(time.monotonic() / self.settings.ping)
+    def next_ping(self) -> float:
+        """When a connection that is pinged now is due for its next ping, on the monotonic clock: the same for many."""
+        return (time.monotonic() // self.settings.ping + 1) * self.settings.ping
 
     @property
     def with_deadline(self) -> Iterator[Swept]:

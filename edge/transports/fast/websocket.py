@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from edge import metrics
@@ -19,6 +20,7 @@ from edge.transports.frames import BadFrame, FrameParser
 from edge.types import Encoder, Hear, State
 from edge.view import FULL, Pace
 from router.cursor import Start
+from router.position import Position
 
 _DEFLATED = (DeflatedFrameEncoder, DeflatedFoldingFrameEncoder)
 _PING = frames.frame(frames.PING, b"")
@@ -32,7 +34,7 @@ MAX_EARLY = 256
 class FastWebSocket(FastReader):
     """One WebSocket that reads one session, and answers what its client says."""
 
-    __slots__ = ("_closing", "_early", "_opening", "_parser", "_round", "_unanswered", "hear")
+    __slots__ = ("_closing", "_early", "_opening", "_parser", "_ping_due", "_unanswered", "hear")
 
     transport_name = "websocket"
 
@@ -43,7 +45,7 @@ class FastWebSocket(FastReader):
         self._closing = _OPEN
         # Only while something is half received: clients say little.
         self._parser: FrameParser | None = None
-        self._round = sweeper.round
+        self._plan_ping()
         self._unanswered = 0
         self._opening: Opening | None = None
         # Answers what the client says, where that are not our own controls.
@@ -156,17 +158,25 @@ class FastWebSocket(FastReader):
             self._transport.resume_reading()
         super().resume_writing()
 
+    def encoded_heartbeat(self, control: str, position: Position) -> bytes:
+        """A client that is told nothing of silence is pinged instead: proxies count the time since the last byte."""
+        return super().encoded_heartbeat(control, position) or _PING
+
     def _write_heartbeat(self, form: bytes) -> None:
-        if self._round == self._sweeper.round:
-            # A client that is told nothing of silence is pinged instead: proxies count the time since the last byte.
-            self._write_now(form or _PING)
+        if time.monotonic() < self._ping_due:
+            self._write_now(form)
             return
         if self._unanswered >= MAX_UNANSWERED:
             self._close_silent()
             return
-        self._round = self._sweeper.round
+        self._plan_ping()
         self._unanswered += 1
-        self._write_now(form + _PING)
+        self._write_now(form if form is _PING else form + _PING)
+
+    def _plan_ping(self) -> None:
+        """Has a ping sent with its first heartbeat after the time at which this process sends pings next."""
+        self._ping_due = self._sweeper.next_ping
+        self.differs_at = min(self.rotates, self._ping_due)
 
     def _end_connection(self, reason: Disconnect) -> None:
         self._shut(reason.code, reason.reason)

@@ -20,7 +20,7 @@ from edge.transports.folding_encoders import FoldingSseEncoder
 from edge.types import Batch, DirectWriter, Encoder
 from router.codec import encode
 from router.event import Event
-from router.position import Position, of_one
+from router.position import of_one
 from router.record import Record
 from tests.edge.dialects.folds import EPOCH, written
 from tests.edge.dialects.test_folding import SUM, numbers
@@ -244,20 +244,3 @@ async def test_readers_at_more_states_than_there_are_groups_are_handed_batches_b
     assert [folder.said for folder in folders[1:]] == [
         written(SUM, [one, two], parameters={"from": str(start)}) for start in range(1, MAX_GROUPS + 2)
     ]
-
-
-def test_a_heartbeat_is_encoded_once_a_turn_and_says_what_was_received_by_then() -> None:
-    group, encoded = WriteGroup(SEQUENCES, Meter("websocket")), list[int]()
-
-    def encode_at(position: Position) -> bytes:
-        (sequence,) = position.sequences
-        encoded.append(sequence)
-        return bytes([sequence])
-
-    first = group.heartbeat(1, of_one(3), encode_at)
-    again = group.heartbeat(1, of_one(3), encode_at)
-    later = group.heartbeat(2, of_one(4), encode_at)
-
-    assert first is again and first[2] == bytes([3])
-    assert later[1:] == (of_one(4), bytes([4])) and group.position == of_one(4)
-    assert encoded == [3, 4]

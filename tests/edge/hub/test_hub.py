@@ -403,7 +403,7 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> No
                 case "expire":
                     store.expire(value)
                 case "beat":
-                    hub.begin_turn()
+                    hub.flush()
                     for reader in hub.readers:
                         reader.beat()
         store.regain()

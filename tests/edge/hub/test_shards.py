@@ -233,7 +233,7 @@ async def _scenario(store: ShardedStore, steps: list[tuple[str, Any]], mailbox: 
                     task.cancel()
                     await asyncio.gather(task, return_exceptions=True)
                 case "beat":
-                    hub.begin_turn()
+                    hub.flush()
                     for reader in hub.readers:
                         reader.beat()
                 case "reshard" if len(store.layout.generations) < 4:

@@ -203,7 +203,7 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> No
                 case "regain":
                     store.regain()
                 case "beat":
-                    hub.begin_turn()
+                    hub.flush()
                     for reader in tuple(hub.readers):
                         reader.beat()
         store.regain()

@@ -135,8 +135,8 @@ async def test_live_readers_of_a_run_are_written_as_one_and_each_has_what_it_ask
         async with streaming(edge, path, last=cursor) as late:
             await late.until(b"one ")
             # Two dialects, whatever their readers have asked for.
-            await eventually(lambda: len({reader._group for reader in readers} - {None}) == 2)  # type: ignore[attr-defined]
-            assert all(reader._group is not None for reader in readers)  # type: ignore[attr-defined]
+            await eventually(lambda: len({reader.group for reader in readers} - {None}) == 2)  # type: ignore[attr-defined]
+            assert all(reader.group is not None for reader in readers)  # type: ignore[attr-defined]
             await say("two ")
             await store.publish(Event.new(f"thread.{entity}.completion", {"success": True}))
             said = [await stream.rest() for stream in (first, second, late)]

@@ -6,6 +6,8 @@ The store and the transport are named fakes that do what the script says; the hu
 from __future__ import annotations
 
 import asyncio
+import itertools
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from edge.dialects.callback import CALLBACK
 from edge.dialects.dialect import PADDING
 from edge.disconnect import ROTATED
+from edge.hub import heartbeat_slice
 from edge.hub.hub import Hub
 from edge.settings import SessionSettings
 from edge.stats import Stats
@@ -58,6 +61,10 @@ class PlainEncoder(BatchEncoder):
         return WrittenNotice(notice.control, notice.body)
 
 
+_descriptors = itertools.count()
+_sockets: weakref.WeakValueDictionary[int, ScriptedTransport] = weakref.WeakValueDictionary()
+
+
 class ScriptedTransport:
     """A transport, and the socket below it whose buffer holds a write and a half and drains when told."""
 
@@ -67,6 +74,7 @@ class ScriptedTransport:
         self.sent = 0
         self.lane: FastSse | None = None
         self.closed = False
+        self._descriptor = -1
 
     def send(self, said: bytes | WrittenNotice) -> int:
         """What rows write to."""
@@ -82,6 +90,13 @@ class ScriptedTransport:
         taken = said if room else said[: len(said) // 2]
         self.written.append(taken)
         return len(taken)
+
+    def fileno(self) -> int:
+        """A descriptor by which heartbeats are written to it."""
+        if self._descriptor < 0:
+            self._descriptor = next(_descriptors)
+            _sockets[self._descriptor] = self
+        return self._descriptor
 
     def detach(self) -> int:
         return -1
@@ -201,6 +216,12 @@ class Client:
                 assert said is everything[-1]
 
 
+def _script(patch: pytest.MonkeyPatch) -> None:
+    """Has what is written to sockets written to scripted ones."""
+    patch.setattr(reader, "socket_of", lambda transport: transport)
+    patch.setattr(heartbeat_slice, "write", lambda descriptor, form: _sockets[descriptor].send(form))
+
+
 def _sequence(cursor: str) -> int:
     return Cursor.parse(cursor).sequence
 
@@ -246,7 +267,10 @@ def test_every_lane_s_record_equals_the_stream_s(
         # Turns of the loop are counted here: nothing may wait for a time that depends on how long writing takes.
         patch.setattr("edge.hub.hub.MAX_REST", 0.0)
         # What is scripted is socket and transport in one.
-        patch.setattr(reader, "socket_of", lambda transport: transport)
+        _script(patch)
+        # Others come and go while the heartbeats of a share are written.
+        patch.setattr(heartbeat_slice, "BEATS_AT_ONCE", 2)
+        patch.setattr("edge.hub.hub.BEATS_AT_ONCE", 2)
         asyncio.run(_scenario(steps, page, mailbox, most_bytes))
 
 
@@ -324,15 +348,14 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int, most_
                 case "expire":
                     store.expire(value)
                 case "beat":
-                    hub.begin_turn()
-                    for each in tuple(hub.readers):
-                        each.beat()
+                    # The period is one tick: all are due.
+                    await hub.beat()
         store.regain()
         await _settle(store, hub, clients, connecting, come_back)
         for client in everyone:
             _check(client, store, complete=client in clients)
         assert len(hub.readers) == len(clients)
-        assert hub.apart == {each for each in hub.readers if each._group is None}  # type: ignore[attr-defined]
+        assert hub.apart == {each for each in hub.readers if each.group is None}  # type: ignore[attr-defined]
         assert +hub.counts == Counter(each.transport_name for each in hub.readers)
     finally:
         for task in (*connecting, *running):
@@ -343,7 +366,7 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int, most_
 @pytest.fixture
 async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[ScriptedStore, Hub, Takeover]]:
     """A store, a hub and its lanes, with mailboxes of 400 bytes."""
-    monkeypatch.setattr(reader, "socket_of", lambda transport: transport)
+    _script(monkeypatch)
     store = ScriptedStore(page=3)
     hub = Hub(store, SessionSettings(mailbox_bytes=SOME_BYTES, heartbeat=3600))  # type: ignore[arg-type]
     lanes = Takeover(hub)
@@ -479,7 +502,7 @@ async def test_a_live_lane_is_told_that_the_stream_was_made_anew_and_misses_noth
     await eventually(lambda: client.socket.drain() or client.gaps == [(0, 0)])
     await _say(store, client, 1)
     assert client.lane
-    hub.begin_turn()
+    hub.flush()
     client.lane.beat()
 
     told = client.said[-1]
@@ -537,7 +560,7 @@ async def test_a_paced_reader_claims_nothing_that_waits_and_writes_it_when_its_t
         store.deliver(1)
         await asyncio.sleep(0.01)
     client.socket.drain()
-    client.lane._hub.begin_turn()
+    client.lane._hub.flush()
     client.lane.beat()
 
     assert client.seen == [1]
@@ -548,7 +571,7 @@ async def test_a_paced_reader_claims_nothing_that_waits_and_writes_it_when_its_t
     client.socket.drain()
 
     assert client.seen == [1, 2, 3]
-    client.lane._hub.begin_turn()
+    client.lane._hub.flush()
     client.lane.beat()
     client.check_cursors()
     client.leave()
