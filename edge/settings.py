@@ -43,7 +43,7 @@ class SessionSettings:
     # 1,000 events or 1 MiB: what a slow reader's mailbox holds before the reader falls back to the store.
     mailbox_events: int = 1000
     mailbox_bytes: int = 1024 * 1024
-    # One period for all connections. Without it 12 s, and where a process has more than 250 connections 24 or 54 s for those
+    # One period for all connections. Without it 12 s, and where a process has more than 100 connections 24 or 54 s for those
     # that come (`heartbeat_seconds` in `ready`): see `edge/hub/heartbeats.py`.
     heartbeat: float | None = None
     send_timeout: float = 30.0

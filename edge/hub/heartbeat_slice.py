@@ -76,6 +76,24 @@ class HeartbeatShare:
             end = min(begin, len(self._readers))
         self.told = told or self.told
 
+    def beat_each(self) -> Iterator[int]:
+        """Has each reader send its heartbeat, with its ping where that is due; else as `beat`."""
+        told: Position | None = None
+        self.differs_at = math.inf
+        end = len(self._readers)
+        while end:
+            begin = max(0, end - BEATS_AT_ONCE)
+            for reader in self._readers[begin:end]:
+                reader.told = self.told
+                reader.beat()
+                # One that was closed has left.
+                if reader.share_place >= 0:
+                    self.differs_at = min(self.differs_at, reader.differs_at)
+            told = told or self._group.position
+            yield end - begin
+            end = min(begin, len(self._readers))
+        self.told = told or self.told
+
     def _write(self, begin: int, end: int, received: Position) -> Position:
         """Writes a heartbeat to some, or a position where theirs has moved; returns it."""
         group = self._group
@@ -138,11 +156,7 @@ class HeartbeatSlice:
         """
         now = time.monotonic()
         for share in tuple(self._shares.values()):
-            if share.differs_at <= now:
-                for reader in share.readers:
-                    self.separate(reader)
-            else:
-                yield from share.beat(received)
+            yield from share.beat_each() if share.differs_at <= now else share.beat(received)
         for single in tuple(self._alone):
             # It may have ended while others had their turn.
             if single in self._alone:

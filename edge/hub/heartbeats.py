@@ -13,8 +13,8 @@ from edge.types import Subscriber
 # 12, 24 and 54 s: nginx, Envoy's routes and AWS's load balancers end what is silent for 60 s, without a setting.
 SHORTEST = 12.0
 MULTIPLES = (1.0, 2.0, 4.5)
-# Connections of each level but the last: 250 at 12 s are 21 writes a second, 250 at 24 s are 10, and 12,000 at 54 s are 222.
-LEVEL_READERS = 250
+# Connections of each level but the last: 100 at 12 s are 8 writes a second, 100 at 24 s are 4, and 12,300 at 54 s are 228.
+LEVEL_READERS = 100
 # So many parts of the shortest period at most, each at least so many seconds long: some of the readers are due in each.
 # Every two seconds: as often as an idle process wakes anyhow, and a burst costs each heartbeat less than a few would.
 SLICES = 6

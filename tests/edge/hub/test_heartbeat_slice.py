@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
+import time
 from collections.abc import Iterator
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.hub import heartbeat_slice
@@ -43,6 +44,8 @@ class Writer:
         self.group = group
         self.told = of_one(0)
         self.differs_at = math.inf
+        # After how many seconds it is due for a ping, from its next own heartbeat on.
+        self.ping_after = math.inf
         self.asked = 0
         self.rests: list[bytes] = []
         self.ours, self.client = socket.socketpair()
@@ -68,6 +71,7 @@ class Writer:
             self.group.position = self.group.position.joined(received)
         control = "heartbeat" if self.reported == received else "position"
         self.told = received
+        self.differs_at = time.monotonic() + self.ping_after
         self.ours.send(self.encoded_heartbeat(control, received))
 
     def encoded_heartbeat(self, control: str, position: Position) -> bytes:
@@ -139,13 +143,29 @@ def test_readers_are_asked_once_and_then_written_one_heartbeat_until_they_differ
     assert [writer.heard for writer in three] == [["heartbeat 5", "position 7", "heartbeat 7"]] * 3
     assert [writer.asked for writer in three] == [1, 1, 1]
 
-    # One is due for a ping: who is it, only each reader knows.
-    three[1].leave_group()
-    three[1].differs_at, three[1].group = 0.0, three[0].group
-    beat(place, received, 7)
-    beat(place, received, 7)
-    assert [writer.heard for writer in three] == [["heartbeat 7"] * 2] * 3
-    assert three[1].asked == 3 and three[0].asked >= 2
+
+def test_where_one_is_due_for_a_ping_all_send_theirs_by_themselves_and_hear_what_they_did_before(
+    place: HeartbeatSlice, received: Received, three: list[Writer]
+) -> None:
+    three[1].ping_after = 0.0
+    beat(place, received, 5)
+    beat(place, received, 5)
+    three[1].ping_after = 0.1
+    beat(place, received, 5)
+    assert [writer.asked for writer in three] == [3, 3, 3]
+
+    three[1].ping_after = math.inf
+    beat(place, received, 6)
+    said = [writer.heard for writer in three]
+    while three[1].asked == 3:
+        beat(place, received, 6)
+        said = [[*before, *writer.heard] for before, writer in zip(said, three, strict=True)]
+
+    assert [writer.asked for writer in three] == [4, 4, 4]
+    assert said[0] == said[1] == said[2]
+    assert said[0][:4] == ["position 5", "heartbeat 5", "heartbeat 5", "position 6"] and set(said[0][4:]) == {
+        "heartbeat 6"
+    }
 
 
 def test_readers_whose_events_said_the_position_are_sent_a_heartbeat(
@@ -198,6 +218,25 @@ def test_who_leaves_while_others_are_written_to_hides_nobody(
         writer.close()
 
 
+def test_what_comes_while_heartbeats_are_written_is_told_to_all_by_the_next_ones(
+    place: HeartbeatSlice, received: Received, three: list[Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat_slice, "BEATS_AT_ONCE", 1)
+    for ping_after in (math.inf, 0.0):
+        for writer in three:
+            writer.ping_after = ping_after
+        beat(place, received, received.sequence)
+
+        parts = place.beat(received)
+        next(parts)
+        received.sequence += 1
+        for _ in parts:
+            pass
+        beat(place, received, received.sequence)
+
+        assert all(f"position {received.sequence}" in writer.heard for writer in three)
+
+
 def test_heartbeats_end_where_all_leave_while_the_first_are_written(
     place: HeartbeatSlice, received: Received, three: list[Writer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,13 +271,16 @@ def test_who_was_told_more_than_the_others_joins_them_when_they_were_told_the_sa
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(("come", "come", "alone", "leave", "join", "end", "event", "receive", "beat", "beat", "part")),
+        st.sampled_from(
+            ("come", "come", "alone", "leave", "join", "end", "event", "receive", "ping", "beat", "beat", "part")
+        ),
         st.integers(0, 7),
     ),
     max_size=60,
 )
 
 
+@settings(max_examples=300)
 @given(STEPS)
 def test_each_reader_is_told_what_it_would_be_told_by_itself(steps: list[tuple[str, int]]) -> None:
     """In `part` some leave their groups, others end, and more is received while heartbeats are written."""
@@ -270,6 +312,8 @@ def test_each_reader_is_told_what_it_would_be_told_by_itself(steps: list[tuple[s
                     received.sequence += 1
                     group.position = group.reported = received()
                     told.update((writer, received.sequence) for writer in writers if writer.group is group)
+                case "ping" if one is not None:
+                    one.ping_after = 0.0 if one.ping_after else math.inf
                 case "receive":
                     received.sequence += 1
                 case "beat":

@@ -34,7 +34,7 @@ async def test_a_crowd_beyond_the_limit_of_open_files_is_left_out() -> None:
     assert row.figure is None and f"only {SPARE + 100:,} files may be open" in row.note
 
 
-@pytest.mark.parametrize(("readers", "rate"), [(0, 0.0), (240, 20.0), (12_500, 250 / 12 + 250 / 24 + 12_000 / 54)])
+@pytest.mark.parametrize(("readers", "rate"), [(0, 0.0), (96, 8.0), (12_500, 100 / 12 + 100 / 24 + 12_300 / 54)])
 def test_heartbeats_of_a_crowd_are_counted_by_their_periods(readers: int, rate: float) -> None:
     assert heartbeats_a_second(readers) == pytest.approx(rate)
 
