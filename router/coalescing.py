@@ -2,7 +2,11 @@
 
 An idle process has some forty tasks that look after something every half a second to every fifteen seconds. With a timer
 each they wake it some forty times a second, and what a wake-up takes (epoll, cold caches, one more write to NATS) is more than
-what is then done. The multiples of an interval lie at the same moment for all tasks of a process, and elsewhere in each process.
+what is then done. The multiples of an interval lie at the same moment for all tasks of a process.
+
+Those of a second lie at the same moment in all processes, as far as their machines' clocks agree: what every process sends to every
+other one wakes each of them once, together with its own work, and not once for each sender. Which second is a multiple of several
+differs from process to process.
 """
 
 from __future__ import annotations
@@ -14,9 +18,8 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 
-_PHASE_MS = random.randrange(3_600_000)
-# What `coalesced_sleep(..., everywhere=True)` adds: multiples by the wall clock, as it was against the monotonic one at the start.
-_WALL_MS = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000
+# The seconds of the wall clock, as it was against the monotonic one at the start.
+_PHASE_MS = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000 + 1000 * random.randrange(3600)
 # Shorter intervals have timers of their own.
 _MIN_MS = 20
 
@@ -35,12 +38,8 @@ def until_multiple(interval: float) -> float:
     return _left(_now(), whole) / 1000 if whole >= _MIN_MS else interval
 
 
-async def coalesced_sleep(interval: float, everywhere: bool = False) -> None:
-    """Sleeps until the next multiple of an interval, which is never longer than the interval.
-
-    With `everywhere` the multiples lie at the same moment in all processes, as far as their machines' clocks agree: for what
-    every process sends to every other one, which then wakes each of them once and not once for each sender.
-    """
+async def coalesced_sleep(interval: float) -> None:
+    """Sleeps until the next multiple of an interval, which is never longer than the interval."""
     whole = round(interval * 1000)
     if whole < _MIN_MS:
         await asyncio.sleep(interval)
@@ -52,7 +51,7 @@ async def coalesced_sleep(interval: float, everywhere: bool = False) -> None:
         if not slept.done():
             slept.set_result(None)
 
-    _call(loop, whole, wake, _WALL_MS if everywhere else _PHASE_MS)
+    _call(loop, whole, wake)
     await slept
 
 
@@ -86,12 +85,12 @@ def _repeat(loop: asyncio.AbstractEventLoop, whole: int, intervals: dict[int, _C
             call()
 
 
-def _call(loop: asyncio.AbstractEventLoop, whole: int, call: Callable[[], None], phase: int | None = None) -> None:
+def _call(loop: asyncio.AbstractEventLoop, whole: int, call: Callable[[], None]) -> None:
     calls = _due.get(loop)
     if calls is None:
         calls = _due[loop] = {}
     now = _now()
-    left = _left(now, whole, phase)
+    left = _left(now, whole)
     together = calls.get(now + left)
     if together is None:
         together = calls[now + left] = []
@@ -108,5 +107,5 @@ def _now() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def _left(now: int, whole: int, phase: int | None = None) -> int:
-    return whole - (now + (_PHASE_MS if phase is None else phase)) % whole
+def _left(now: int, whole: int) -> int:
+    return whole - (now + _PHASE_MS) % whole

@@ -64,8 +64,8 @@ class Membership:
             if self._refreshed is not None and loop.time() - self._refreshed >= self._settings.refresh_timeout:
                 self._refreshed = None
                 self._lost()
-            # Every member hears of every refresh.
-            await coalesced_sleep(pause, everywhere=True)
+            # Every member hears of every refresh, and wakes then anyhow.
+            await coalesced_sleep(pause)
 
     async def release(self) -> None:
         """Deletes the key, once `run` has ended; where that fails it expires by its TTL."""

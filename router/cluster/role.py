@@ -49,8 +49,8 @@ class RoleSettings:
 
     @property
     def refresh(self) -> float:
-        # Three tries within a ttl: two may be lost.
-        return self.ttl / 3
+        # At least three tries within a ttl, of which two may be lost; and where that is enough, each second, when a process wakes anyhow.
+        return min(self.ttl / 3, 1.0)
 
     @property
     def refresh_timeout(self) -> float:
@@ -181,8 +181,7 @@ class Role:
         good = loop.time()
         while True:
             if loop.time() - good < self.settings.refresh:
-                # With the membership lease of this process.
-                await coalesced_sleep(self.settings.refresh, everywhere=True)
+                await coalesced_sleep(self.settings.refresh)
             else:
                 await asyncio.sleep(0.2)
             asked = loop.time()
