@@ -57,6 +57,19 @@ async def fired(api: httpx.AsyncClient, run: str) -> dict[str, Any]:
     return alert
 
 
+async def resolve_alerts(url: str) -> None:
+    """Resolves all alerts that fire."""
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
+
+        async def resolved() -> bool:
+            firing = (await http.get("/alerts?state=firing")).raise_for_status().json()["alerts"]
+            for alert in firing:
+                await http.post(f"/alerts/{alert['id']}/resolve", json={})
+            return not firing
+
+        await eventually(resolved)
+
+
 async def test_an_alert_has_a_page_that_says_why_it_fired_and_what_was_done(
     tab: Tab, running_callboard: RunningCallboard, api: httpx.AsyncClient, run: str
 ) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import pytest
+import pytest_asyncio
 
 from tests.axe import serious
 from tests.browser.conftest import Tab
+from tests.browser.test_console_alerts import resolve_alerts
 from tests.browser.test_console_page import RunningCallboard, open_console, publish, run
 from tests.edge.auth.conftest import SecuredFactory, secured, token
 
 __all__ = ["run", "secured"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def no_alerts(running_callboard: RunningCallboard) -> None:
+    """Resolves the alerts that other tests have left: the overview shows the eight gravest problems."""
+    await resolve_alerts(running_callboard.url)
 
 
 async def test_a_run_that_failed_is_the_first_thing_to_see_and_one_click_away(

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.browser.conftest import Tab
 from tests.browser.receiver import PostBox, serving
+from tests.browser.test_console_alerts import resolve_alerts
 from tests.browser.test_console_deadletters import ROWS, until_rows
 from tests.browser.test_console_page import RunningCallboard, publish, run
 from tests.browser.test_console_sessions import made
@@ -40,6 +41,8 @@ async def test_letters_of_a_webhook_that_failed_for_good_are_tried_sent_again_at
     session = await made(running_callboard.url, **spec, **FAILING)
     await publish(running_callboard.url, f"job.{run}.line", *({"n": n} for n in range(6)))
     await eventually(lambda: len(box.ids) == 12)
+    # The page shows the eight gravest problems.
+    await resolve_alerts(running_callboard.url)
     await page.goto(running_callboard.url)
     # What is wrong leads to it.
     await page.click(".problems li:has-text('deliveries were given up') a")

@@ -115,6 +115,7 @@ async def test_the_python_client_reads_each_event_once_through_reshards(
             await said.say(10)
             # The loop is left and begun again at the cursor, which is one of the former streams for the second.
             await in_time(going_on)
-            seen.pop()
+            # The last one was not taken to its end, and comes again. Which one it is, is open: it is one of several shards.
+            last = seen.pop()
 
-    assert numbers([*seen, (f"job.{ENTITIES[-1]}.output", 59)]) == {entity: list(range(60)) for entity in ENTITIES}
+    assert numbers([*seen, last]) == {entity: list(range(60)) for entity in ENTITIES}
