@@ -161,12 +161,12 @@ class HeartbeatSlice:
             # It may have ended while others had their turn.
             if single in self._alone:
                 single.beat()
-                self._join(single)
+                self.join(single)
                 yield 1
 
-    def _join(self, reader: Subscriber) -> None:
+    def join(self, reader: Subscriber) -> None:
         """Shares the next heartbeats of a reader with others, if it is in a write group and was told what they were."""
-        if (group := reader.group) is None:
+        if (group := reader.group) is None or reader not in self._alone:
             return
         writer = cast(DirectWriter, reader)
         if writer.descriptor < 0:

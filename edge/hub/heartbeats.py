@@ -65,6 +65,11 @@ class Heartbeats:
         """How often the readers of a slice are due, in seconds."""
         return self.shortest * MULTIPLES[self._level(place)]
 
+    def join(self, reader: Subscriber) -> None:
+        """Shares the next heartbeats of a reader that has joined a write group with others, if it was told what they were."""
+        if reader.beats >= 0:
+            self._slices[reader.beats].join(reader)
+
     def separate(self, reader: Subscriber) -> None:
         """Has a reader, which is about to leave its write group, send heartbeats by itself."""
         if reader.share_place >= 0:

@@ -112,6 +112,7 @@ class FastReader(Reader, asyncio.Protocol):
             group.join(self)
             self.group = group
             self._hub.apart.discard(self)
+            self._hub.heartbeats.join(self)
             self.encoder.read_along(group.encoder, self.leave_group)
 
     def leave_group(self) -> None:

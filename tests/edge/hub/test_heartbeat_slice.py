@@ -168,6 +168,19 @@ def test_where_one_is_due_for_a_ping_all_send_theirs_by_themselves_and_hear_what
     }
 
 
+def test_readers_that_share_from_the_start_are_not_asked_for_their_first_heartbeat(
+    place: HeartbeatSlice, received: Received, three: list[Writer]
+) -> None:
+    for writer in three:
+        place.join(cast(Subscriber, writer))
+        place.join(cast(Subscriber, writer))
+
+    beat(place, received, 5)
+
+    assert [writer.heard for writer in three] == [["position 5"]] * 3
+    assert [writer.asked for writer in three] == [0, 0, 0] and len(place.readers) == 3
+
+
 def test_readers_whose_events_said_the_position_are_sent_a_heartbeat(
     place: HeartbeatSlice, group: Group, received: Received, three: list[Writer]
 ) -> None:
@@ -341,6 +354,8 @@ def test_each_reader_is_told_what_it_would_be_told_by_itself(steps: list[tuple[s
                     # It has had all events that the group has had.
                     told[one] = max(told[one], group.reported.sequences[0])
                     one.told, one.group = of_one(told[one]), group
+                    if which % 3:
+                        place.join(cast(Subscriber, one))
                 case "end" if one is not None:
                     one.end()
                     writers.remove(one)
