@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 # An examination costs three small requests per stream; while something is wrong there are more, to notice its end soon.
 LOOK_SECONDS, SOON_SECONDS = 5.0, 1.0
-# While all is well the streams take turns: EVENTS is examined each time, each other stream every third time. A publish that is
+# While all is well the streams take turns: EVENTS is examined each time, each other stream every sixth time. A publish that is
 # left unanswered has all of them examined at once.
-TURNS = 3
+TURNS = 6
 # Where the events are in more streams than this, these take turns too.
 MAX_OFTEN = 4
 # However many publishes fail, the streams are not examined more often.

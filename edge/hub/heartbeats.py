@@ -16,8 +16,8 @@ MULTIPLES = (1.0, 2.0, 4.5)
 # Connections of each level but the last: 100 at 12 s are 8 writes a second, 100 at 24 s are 4, and 12,300 at 54 s are 228.
 LEVEL_READERS = 100
 # So many parts of the shortest period at most, each at least so many seconds long: some of the readers are due in each.
-# Every two seconds: as often as an idle process wakes anyhow, and a burst costs each heartbeat less than a few would.
-SLICES = 6
+# Every three seconds, when an idle process wakes anyhow: a burst costs each heartbeat less than a few would.
+SLICES = 4
 SLICE_SECONDS = 0.5
 # Beyond this no proxy is kept from anything: such a setting asks for quiet, and all are due together, long after the start.
 LONGEST = 60.0

@@ -130,9 +130,10 @@ class Hub:
     async def _keep_in_step(self) -> None:
         last_check = time.monotonic()
         while True:
-            due = last_check + self.heartbeats.shortest - time.monotonic()
-            await self.integrity.watch(min(until_multiple(SWEEP_SECONDS), due))
-            if time.monotonic() - last_check >= self.heartbeats.shortest:
+            period = self.heartbeats.shortest
+            await self.integrity.watch(until_multiple(min(SWEEP_SECONDS, period)))
+            # A sweep may come a little early.
+            if time.monotonic() - last_check >= 0.95 * period:
                 last_check = time.monotonic()
                 await self.integrity.check_position()
 

@@ -34,8 +34,8 @@ from router.nats.watchdog import watch
 
 log = logging.getLogger(__name__)
 
-# A dead peer is noticed after two of these. nats-py's own default would take four minutes.
-PING_SECONDS = 5
+# `router.nats.watchdog` notices a dead peer long before nats-py does by two of these.
+PING_SECONDS = 60
 # So long a subscription is waited for.
 CONFIRM_SECONDS = 2.0
 

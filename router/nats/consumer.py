@@ -24,8 +24,8 @@ from router.nats.headers import all_headers, status
 log = logging.getLogger(__name__)
 
 # A pull ends by itself after this many seconds and is issued again; heartbeats come at a quarter of it.
-PULL_SECONDS = 20.0
-# Three heartbeats missed: the pull is lost with its server and is issued again.
+PULL_SECONDS = 30.0
+# Two heartbeats missed: the pull is lost with its server and is issued again.
 SILENCE_SECONDS = 16.0
 # All consumers of a process look for that at the same moments, so that it wakes once for them.
 CHECK_SECONDS = 2.0

@@ -81,7 +81,7 @@ def test_the_first_reader_of_a_quiet_process_is_due_after_a_whole_period() -> No
     beats = Heartbeats(12.0)
     ((reader, _),) = enter(beats, 1)
 
-    assert [due(beats) for _ in range(6)] == [[]] * 5 + [[reader]]
+    assert [due(beats) for _ in range(4)] == [[]] * 3 + [[reader]]
 
 
 def test_nobody_is_due_for_a_whole_period_where_a_setting_asks_for_quiet() -> None:
