@@ -28,8 +28,8 @@ log = logging.getLogger("callback_manager")
 
 PostedStats = Callable[[str], Awaitable[Stats]]
 
-# TTLs are hours; a minute's inaccuracy saves a write per session and second.
-MAX_SECONDS_BETWEEN_MARKS = 60.0
+# At most a quarter of the TTL, by which an expiry comes later; every process hears of each mark.
+MAX_SECONDS_BETWEEN_MARKS = 300.0
 # A session is looked at so often between two marks, and not oftener than each round: what nobody reads costs next to nothing.
 LOOKS_BETWEEN_MARKS = 4
 ROUND_SECONDS = 1.0
