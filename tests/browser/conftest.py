@@ -120,9 +120,20 @@ class Tab:
         self.complaints.append(f"uncaught: {fault}")
 
     async def until(self, condition: str, argument: Any = None, within: float = PATIENCE) -> Any:
-        """Waits until a JavaScript function gives something true, and returns that."""
+        """Waits until a JavaScript function gives something true, and returns that.
+
+        A page whose scripts the network failed loads anew: until then there is nothing that the function could ask.
+        """
+        patient = f"""(given) => {{
+          try {{
+            return ({condition})(given);
+          }} catch (fault) {{
+            if (fault instanceof ReferenceError && fault.message.startsWith("callboard ")) return false;
+            throw fault;
+          }}
+        }}"""
         try:
-            handle = await self.page.wait_for_function(condition, arg=argument, timeout=within * 1000)
+            handle = await self.page.wait_for_function(patient, arg=argument, timeout=within * 1000)
         except Error as fault:
             fault.add_note(await self._told())
             raise
