@@ -23,7 +23,8 @@ KEYS = "hook.*.*"
 ALIVE = b"2"
 # A holder that is nobody: the partition is free, and its last owner did not let it go in good order.
 ABANDONED = "-"
-# A lease is refreshed at least three times in its ttl, and each second at least; a member that was silent while five refreshes of our own were heard is gone.
+# A lease is refreshed each second at least, and three times in its ttl; a member that was silent while five refreshes of our own were
+# heard is gone.
 MISSED = 5
 
 
