@@ -41,13 +41,18 @@ def _keyword(call: ast.Call, name: str) -> ast.expr | None:
 
 
 def is_impatient(call: ast.Call) -> bool:
-    """Whether a call leaves its deadline to httpx, which waits five seconds."""
-    if _last_name(call.func) not in ("AsyncClient", "Client", "get", "post") or not isinstance(
-        call.func, ast.Attribute
-    ):
+    """Whether a call leaves its deadline to httpx, which waits five seconds, or to websockets, which waits ten."""
+    if not isinstance(call.func, ast.Attribute):
         return False
+    library, name = _last_name(call.func.value), call.func.attr
     given = {each.arg for each in call.keywords}
-    return _last_name(call.func.value) == "httpx" and not given & {"timeout", "transport", None}
+    if library == "websockets":
+        return name == "connect" and not given & {"open_timeout", None}
+    return (
+        library == "httpx"
+        and name in ("AsyncClient", "Client", "get", "post")
+        and not given & {"timeout", "transport", None}
+    )
 
 
 def expects_a_timeout(node: ast.AST) -> bool:
@@ -103,6 +108,7 @@ def test_no_deadline_is_short_and_no_elapsed_time_is_bounded() -> None:
         "assert 1 <= time.monotonic() - begun <= 3",
         "async with httpx.AsyncClient(base_url=url) as http: pass",
         "httpx.get(url)",
+        "async with websockets.connect(url, max_size=None) as socket: pass",
     ],
 )
 def test_what_depends_on_the_machine_s_speed_is_found(text: str) -> None:
@@ -118,6 +124,8 @@ def test_what_depends_on_the_machine_s_speed_is_found(text: str) -> None:
         "with contextlib.suppress(TimeoutError):\n    async with asyncio.timeout(2):\n        pass",
         "assert time.monotonic() - begun >= 1",
         "async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http: pass",
+        "async with websockets.connect(url, open_timeout=PATIENCE) as socket: pass",
+        "async with websockets.connect(url, **UNHURRIED) as socket: pass",
     ],
 )
 def test_what_does_not_is_let_pass(text: str) -> None:

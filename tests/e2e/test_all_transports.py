@@ -62,7 +62,7 @@ async def by_curl(url: str, seen: Seen) -> None:
 
 
 async def by_websocket(url: str, seen: Seen) -> None:
-    async with websockets.connect(f"{url.replace('http', 'ws', 1)}/ws", proxy=None) as socket:
+    async with websockets.connect(f"{url.replace('http', 'ws', 1)}/ws", proxy=None, open_timeout=PATIENCE) as socket:
         async for message in socket:
             said = json.loads(message)
             if "control" not in said:

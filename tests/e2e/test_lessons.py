@@ -108,7 +108,8 @@ async def publish(http: httpx.AsyncClient, *events: dict[str, Any]) -> None:
 
 
 def ws(url: str, path: str, **options: Any) -> websockets.connect:
-    return websockets.connect(f"{url.replace('http', 'ws', 1)}{path}", proxy=None, max_size=None, **options)
+    address = f"{url.replace('http', 'ws', 1)}{path}"
+    return websockets.connect(address, proxy=None, max_size=None, open_timeout=PATIENCE, **options)
 
 
 async def next_event(stream: websockets.ClientConnection, within: float = PATIENCE) -> dict[str, Any]:

@@ -30,7 +30,8 @@ async def by_sse(http: httpx.AsyncClient, path: str) -> AsyncIterator[Any]:
 
 
 async def by_socket(http: httpx.AsyncClient, path: str) -> AsyncIterator[Any]:
-    async with websockets.connect(str(http.base_url.join(path)).replace("http", "ws", 1), max_size=64 * 1024) as socket:
+    url = str(http.base_url.join(path)).replace("http", "ws", 1)
+    async with websockets.connect(url, max_size=64 * 1024, open_timeout=PATIENCE) as socket:
         async for said in socket:
             # A picture would be a binary message.
             assert isinstance(said, str)
@@ -94,7 +95,9 @@ async def test_the_same_octane_is_healthy_and_its_viewport_has_pixels(
     health = (await http.get("/api/health")).json()
     async with (
         asyncio.timeout(PATIENCE),
-        websockets.connect(f"ws://127.0.0.1:{running_callboard.port}/api/callbacks", max_size=None) as socket,
+        websockets.connect(
+            f"ws://127.0.0.1:{running_callboard.port}/api/callbacks", max_size=None, open_timeout=PATIENCE
+        ) as socket,
     ):
         await socket.send('{"type":"subscribe","pixels":"binary"}')
         while isinstance(picture := await socket.recv(), str):

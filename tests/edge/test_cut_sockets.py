@@ -69,7 +69,7 @@ async def by_httpx_sse(url: str, reader: Reader) -> None:
 async def by_websocket(url: str, reader: Reader) -> None:
     """Reads one WebSocket to its end."""
     address = f"{url.replace('http', 'ws', 1)}/ws?cursor={reader.place}"
-    async with websockets.connect(address, proxy=None, close_timeout=1) as socket:
+    async with websockets.connect(address, proxy=None, open_timeout=PATIENCE, close_timeout=1) as socket:
         async for message in socket:
             said = json.loads(message)
             assert said.get("control") != "gap", said

@@ -168,7 +168,9 @@ async def _a_session_is_read_in_every_way(one: httpx.AsyncClient, other: httpx.A
             if len(seen) == 3:
                 break
     address = str(one.base_url).replace("http", "ws", 1).rstrip("/")
-    async with websockets.connect(f"{address}{path}/ws?cursor={cursors[0]}", proxy=None) as socket:
+    async with websockets.connect(
+        f"{address}{path}/ws?cursor={cursors[0]}", proxy=None, open_timeout=PATIENCE
+    ) as socket:
         heard = [await _said(socket) for _ in range(3)]
         late = await _json(other, "POST", "/events", {"subject": "job.read.output", "data": {"n": 3}})
         heard.append(await _said(socket))

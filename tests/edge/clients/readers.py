@@ -130,7 +130,7 @@ async def by_websockets(url: str, place: str, took: Callable[[str], None]) -> No
     import websockets
 
     address = f"{url.replace('http', 'ws', 1)}/ws?cursor={place}"
-    async with websockets.connect(address, proxy=None, close_timeout=1) as socket:
+    async with websockets.connect(address, proxy=None, open_timeout=120, close_timeout=1) as socket:
         async for message in socket:
             said = json.loads(message)
             assert said.get("control") != "gap", said

@@ -155,7 +155,7 @@ class Load:
         cursor, turn = "earliest", 0
         while True:
             url = f"{str(edge.base_url).replace('http', 'ws')}/callbacks/sessions/{session}/ws?cursor={cursor}{query}"
-            async with websockets.connect(url, max_queue=None) as socket:
+            async with websockets.connect(url, max_queue=None, open_timeout=PATIENCE) as socket:
                 for _ in range(150):
                     cursor = json.loads(await socket.recv()).get("cursor", cursor)
             turn += 1

@@ -95,7 +95,9 @@ async def test_a_camera_that_is_killed_stopped_or_cut_off_is_told_as_such_by_two
 
 
 async def _told(url: str, expected: list[str]) -> bool:
-    return await statuses(url) == expected
+    found = await statuses(url)
+    assert found == expected, found
+    return True
 
 
 async def _survives_a_restart_of_nats(server: Server, http: httpx.AsyncClient, before: dict[str, Any]) -> None:
