@@ -62,8 +62,11 @@ class SessionSettings:
 class FastPathSettings:
     """Times in seconds, sizes in bytes."""
 
-    # A WebSocket that leaves two pings in a row unanswered is closed. Pings are sent with heartbeats.
+    # A WebSocket that leaves two pings in a row unanswered is closed. Pings are sent with heartbeats, and to the many whose
+    # period has grown fifteen times as rarely: each answer costs more than a heartbeat.
     ping: float = 20.0
+    # After so long without an acknowledgement of what was sent, the kernel ends the connection: its client has vanished.
+    unacknowledged: float = 60.0
     # How long a client may take to answer a close frame, and to take what was written before.
     close_patience: float = 5.0
     # How long a stopping process waits for connections to close before it aborts them.

@@ -9,7 +9,7 @@ so of any two. Where they are in several (`callboard streams reshard`) nothing i
 `source` only where it publishes about one entity: their order is that in which they are read, and `time`.
 
 Over a WebSocket of the subprotocol `cloudevents.json` nothing but CloudEvents may travel, so a notice is one of the type
-`callboard.<control>`, and so is what a client says. Silence is kept alive by ping frames.
+`callboard.<control>`, and so is what a client says. Ping and pong frames keep a silent connection alive.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def named_notice(_state: Any, control: str, body: Body) -> Sequence[DialectPart]
     return (DialectPart(to_json(body), control, body.get("cursor"), RETRY_MS if control == "ready" else None),)
 
 
-# What every client of a WebSocket is told; of silence a ping frame tells.
+# What every client of a WebSocket is told; of silence a ping or pong frame tells.
 ESSENTIAL = frozenset({"ready", "gap", "bye"})
 
 # What a client that knows events only shows of what it is told.
@@ -109,8 +109,8 @@ class Dialect:
     Where `cuts`, a stream that ends before what it is about is cut off, for clients that take an end for that of the run.
     `notices` makes parts for SSE, `messages` JSON texts for a WebSocket, of a notice's control and body; both are given the
     state of the fold, where there is one. A position about which nothing is said on SSE is a heartbeat; on a WebSocket one about
-    which nothing is said is a ping frame. Where `tells_period`, its `ready` says how often heartbeats come, which a process with many
-    connections makes seldomer. `hears` and `answers` are what a client says over a WebSocket, and how it is answered.
+    which nothing is said is a ping or pong frame. Where `tells_period`, its `ready` says how often heartbeats come, which a process with
+    many connections makes seldomer. `hears` and `answers` are what a client says over a WebSocket, and how it is answered.
     """
 
     name: str

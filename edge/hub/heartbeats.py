@@ -65,6 +65,11 @@ class Heartbeats:
         """How often the readers of a slice are due, in seconds."""
         return self.shortest * MULTIPLES[self._level(place)]
 
+    def phase(self, place: int) -> float:
+        """Where the readers of a slice are in the round of their level: from 0 to less than 1, evenly spread."""
+        level = self._level(place)
+        return (place - self._begin[level]) / self._sizes[level]
+
     def join(self, reader: Subscriber) -> None:
         """Shares the next heartbeats of a reader that has joined a write group with others, if it was told what they were."""
         if reader.beats >= 0:

@@ -2,8 +2,9 @@
 
 Half of them are WebSockets and half SSE streams, all with tokens: each of some hundred users has a session of their own. Each edge is a
 process, and so are the readers of each, which come from a loopback address of their own: each end of a connection is a file of its
-own process. Pings are out of the way, as the readers answer none; heartbeats are as they are by default. When an edge dies, two
-others take its connections, so each has room for half as many more.
+own process. Heartbeats and pings are as they are by default; the readers answer pings while nothing else happens, and leave the few
+of the shorter times before and after that unanswered. When an edge dies, two others take its connections, so each has room for half as many
+more.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import aiohttp
 from edge.auth.grants import Grants
 from edge.auth.token import mint
 from edge.hub.heartbeats import LEVEL_READERS, MULTIPLES, SHORTEST
+from edge.settings import FastPathSettings
 from ops.bench.report import ReportRow
 from ops.bench.stand import RUNS, TITLES, TRANSPORTS, Partner, Plan, cpu_seconds, partner, resident, running_edge
 from ops.process.children import end_with_parent
@@ -43,7 +45,7 @@ WARMING = 20
 # So many connections are opened before the first is waited for, by the readers of each edge.
 AT_ONCE = 100
 # As they are without a setting: the period grows with the crowd.
-HEARTBEAT = {"CALLBOARD_EDGE_SESSION_HEARTBEAT": "none"}
+USUAL = {"CALLBOARD_EDGE_SESSION_HEARTBEAT": "none", "CALLBOARD_EDGE_LANES_PING": f"{FastPathSettings().ping:g}"}
 # The longest period.
 IDLE_SECONDS = 54
 # After the start, in which roles find their leaders; and before anyone has come.
@@ -96,6 +98,10 @@ class CrowdedEdge:
             at_once=at_once,
             source=self.source,
         )
+
+    async def answer(self, seconds: float) -> int:
+        """Answers the pings of a while; returns how many there were."""
+        return int((await self.readers.ask("answer", seconds=seconds))["pings"])
 
     async def drain(self, group: str) -> None:
         """Reads the heartbeats of a long while, so that nobody does so while an event is measured."""
@@ -155,7 +161,7 @@ async def _started(stack: contextlib.AsyncExitStack, url: str, folder: Path, siz
     edges: list[CrowdedEdge] = []
     secret = secrets.token_hex(32)
     operator = mint(secret, "bench", Grants(read=(">",), publish=(">",), operate=True), 3600, None, None)
-    variables = {**HEARTBEAT, "CALLBOARD_JWT_SECRET": secret}
+    variables = {**USUAL, "CALLBOARD_JWT_SECRET": secret}
     for number in range(size):
         port = free_port()
         edge, http = await stack.enter_async_context(running_edge(url, folder, port, variables))
@@ -189,15 +195,18 @@ async def _measured(place: CrowdStand, share: int) -> AsyncIterator[ReportRow]:
     base = await _idle(edges, BASE_SECONDS)
     async for row in _opening(place, share):
         yield row
+    answering = [asyncio.create_task(edge.answer(IDLE_SECONDS)) for edge in edges]
     seconds = await _idle(edges, IDLE_SECONDS)
+    pings = sum(await asyncio.gather(*answering))
     idle, alone = sum(seconds) / len(seconds), sum(base) / len(base)
     beats = heartbeats_a_second(share) * len(edges)
     yield ReportRow(
         "crowd",
-        "idle, with heartbeats, share of a core",
+        "idle, with heartbeats and pings, share of a core",
         "%",
         [100 * idle],
-        note=f"{100 * alone:.1f} % without a crowd; {(idle - alone) * 1e6 / beats:.0f} µs each of {beats:.0f} heartbeats a second",
+        note=f"{100 * alone:.1f} % without a crowd; {(idle - alone) * 1e6 / beats:.0f} µs each of {beats:.0f} heartbeats a second, "
+        f"of which {pings / IDLE_SECONDS:.0f} asked WebSockets for an answer and had it",
     )
     await asyncio.gather(*(edge.drain("crowd") for edge in edges))
     before, reading = _cpu(edges), _cpu_of_readers(edges)

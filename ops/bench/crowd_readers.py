@@ -23,6 +23,8 @@ from ops.bench.readers import request
 HOST = "127.0.0.1"
 MARK = b'"at":1'
 READY = b'"session_id"'
+# A frame without a payload behind a heartbeat, and its answer with a mask of zeros (RFC 6455, section 5).
+PING, PONG = b"\x89\x00", b"\x8a\x80\0\0\0\0"
 # More than an event and the heartbeats before it.
 MOST = 4096
 # Between two rounds: meanwhile the edge has written to some hundred clients.
@@ -106,6 +108,20 @@ class CrowdReaders:
                     pass
         return {}
 
+    def answer(self, seconds: float) -> dict[str, Any]:
+        """Reads what the WebSockets of all groups are sent for so long, and answers their pings; says how many there were."""
+        pings, until = 0, time.monotonic() + seconds
+        with select.epoll() as poll:
+            for queues in self._groups.values():
+                for client in queues.get("websocket", ()):
+                    poll.register(client, select.EPOLLIN)
+            while (left := until - time.monotonic()) > 0:
+                for client, _ in poll.poll(left):
+                    if os.read(client, MOST).endswith(PING):
+                        os.write(client, PONG)
+                        pings += 1
+        return {"pings": pings}
+
     def collect(self, group: str, seconds: float) -> dict[str, Any]:
         """Reads until each client has one more event; says when the last one had."""
         until = time.monotonic() + seconds
@@ -176,7 +192,7 @@ def _take(queue: list[int], rests: dict[int, bytes]) -> None:
 def main() -> None:
     """Does what the lines of the input say, until they end."""
     readers = CrowdReaders()
-    orders = {name: getattr(readers, name) for name in ("open", "drain", "collect", "close")}
+    orders = {name: getattr(readers, name) for name in ("open", "drain", "answer", "collect", "close")}
     for text in sys.stdin:
         order = json.loads(text)
         print(json.dumps(orders[order.pop("do")](**order)), flush=True)

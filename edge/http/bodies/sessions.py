@@ -129,7 +129,7 @@ class SocketQuery(StreamQuery, frozen=True, kw_only=True):
         Literal["all"] | None,
         Meta(
             description="`all`: beside ready, gap and bye also heartbeat, position, slowed and expiring, of which a client is "
-            "otherwise told nothing; ping frames tell that the connection is alive."
+            "otherwise told nothing; ping and pong frames tell that the connection is alive."
         ),
     ] = None
 

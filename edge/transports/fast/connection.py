@@ -32,6 +32,9 @@ from router.position import Position
 
 log = logging.getLogger(__name__)
 
+# Linux: tcp(7). Elsewhere only pings find out.
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+
 
 def socket_of(transport: asyncio.Transport) -> socket.socket | None:
     """The socket below a transport: the kernel's own call saves a tenth of what a small write costs.
@@ -45,6 +48,12 @@ def socket_of(transport: asyncio.Transport) -> socket.socket | None:
     # A second object for the same descriptor, which is the transport's to close: see `connection_lost`.
     # What kind of socket it is, is said: Python would else ask the kernel three times.
     return socket.socket(pipe.family, pipe.type, pipe.proto, fileno=pipe.fileno())
+
+
+def end_unacknowledged(pipe: socket.socket, seconds: float) -> None:
+    """Has the kernel end a connection whose other end has acknowledged nothing for so long, or taken nothing, where it can."""
+    if _USER_TIMEOUT is not None and pipe.family in (socket.AF_INET, socket.AF_INET6):
+        pipe.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(seconds * 1000))
 
 
 class FastReader(Reader, asyncio.Protocol):
@@ -143,6 +152,8 @@ class FastReader(Reader, asyncio.Protocol):
         self._transport = transport
         if self.socket is None:
             self.socket = socket_of(transport)
+        if self.socket is not None:
+            end_unacknowledged(self.socket, self._sweeper.settings.unacknowledged)
         self._hub.enter(self, self.encoder.dialect.tells_period)
         self._sweeper.opened()
         self._count(1)

@@ -7,6 +7,7 @@ No connection has a task or a timer of its own while all is well.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
@@ -21,6 +22,8 @@ from router.position import Position
 LOOK_SECONDS = 0.5
 # The bytes of a notice are shared for 10 ms: as old as the time in it may be.
 SHARED_A_SECOND = 100
+# Of a crowd, each client is pinged so many times as rarely as one of a few is.
+RARELY = 15
 
 
 class Swept(Protocol):
@@ -59,10 +62,13 @@ class Sweeper:
         self._shared: dict[tuple[object, ...], bytes] = {}
         self._shared_at = 0
 
-    @property
-    def next_ping(self) -> float:
-        """When a connection that is pinged now is due for its next ping, on the monotonic clock: the same for many."""
-        return (time.monotonic() // self.settings.ping + 1) * self.settings.ping
+    def next_ping(self, phase: float, rarely: bool) -> float:
+        """When a connection that is pinged now is due for its next ping, on the monotonic clock: the same for all of a phase.
+
+        `phase` is from 0 to less than 1.
+        """
+        interval = self.settings.ping * (RARELY if rarely else 1)
+        return (math.floor(time.monotonic() / interval - phase) + 1 + phase) * interval
 
     @property
     def with_deadline(self) -> Iterator[Swept]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 from collections.abc import Sequence
 
@@ -24,6 +26,10 @@ from router.position import Position
 
 _DEFLATED = (DeflatedFrameEncoder, DeflatedFoldingFrameEncoder)
 _PING = frames.frame(frames.PING, b"")
+# Which nobody asked for, and no client answers (RFC 6455, section 5.5.3).
+_PONG = frames.frame(frames.PONG, b"")
+# How a client answers a ping, before the four bytes of its mask: most of what clients say.
+_ANSWER_HEAD, _ANSWER_SIZE = b"\x8a\x80", 6
 _OPEN, _CLOSING, _IGNORING = range(3)
 # A client that has left this many pings in a row unanswered has gone.
 MAX_UNANSWERED = 2
@@ -45,13 +51,17 @@ class FastWebSocket(FastReader):
         self._closing = _OPEN
         # Only while something is half received: clients say little.
         self._parser: FrameParser | None = None
-        self._plan_ping()
+        self._ping_due = math.inf
         self._unanswered = 0
         self._opening: Opening | None = None
         # Answers what the client says, where that are not our own controls.
         self.hear: Hear | None = None
         # What was said before the first notice waits for it, so that the answers come behind.
         self._early: list[bytes] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._plan_ping()
 
     def listen_for(self, opening: Opening) -> None:
         """Begins where the client says, once it has."""
@@ -89,6 +99,8 @@ class FastWebSocket(FastReader):
     def data_received(self, data: bytes) -> None:
         self._unanswered = 0
         if self._closing == _IGNORING:
+            return
+        if self._parser is None and len(data) == _ANSWER_SIZE and data[:2] == _ANSWER_HEAD:
             return
         parser = self._parser or FrameParser(isinstance(self.encoder, _DEFLATED))
         try:
@@ -159,8 +171,8 @@ class FastWebSocket(FastReader):
         super().resume_writing()
 
     def encoded_heartbeat(self, control: str, position: Position) -> bytes:
-        """A client that is told nothing of silence is pinged instead: proxies count the time since the last byte."""
-        return super().encoded_heartbeat(control, position) or _PING
+        """A client that is told nothing of silence gets a pong frame: proxies count the time since the last byte."""
+        return super().encoded_heartbeat(control, position) or _PONG
 
     def _write_heartbeat(self, form: bytes) -> None:
         if time.monotonic() < self._ping_due:
@@ -171,11 +183,12 @@ class FastWebSocket(FastReader):
             return
         self._plan_ping()
         self._unanswered += 1
-        self._write_now(form if form is _PING else form + _PING)
+        self._write_now(_PING if form is _PONG else form + _PING)
 
     def _plan_ping(self) -> None:
-        """Has a ping sent with its first heartbeat after the time at which this process sends pings next."""
-        self._ping_due = self._sweeper.next_ping
+        """Has a ping sent with its first heartbeat after the time at which those that are due with it are pinged next."""
+        beats = self._hub.heartbeats
+        self._ping_due = self._sweeper.next_ping(beats.phase(self.beats), beats.period(self.beats) > beats.shortest)
         self.differs_at = min(self.rotates, self._ping_due)
 
     def _end_connection(self, reason: Disconnect) -> None:

@@ -49,6 +49,16 @@ def test_who_comes_to_a_process_with_many_connections_has_a_longer_period(monkey
     assert [found[reader] for reader, _ in entered] == [18] * 10 + [9] * 10 + [4] * 10
 
 
+def test_phases_are_spread_evenly_over_the_readers_of_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEVEL_READERS", 12)
+    beats = Heartbeats()
+
+    phases = [beats.phase(place) for _, place in enter(beats, 12 + 12 + 36)]
+
+    assert Counter(phases[:12]) == {each / 4: 3 for each in range(4)}
+    assert Counter(phases[24:]) == {each / 18: 2 for each in range(18)}
+
+
 def test_whose_client_is_not_told_the_period_has_the_shortest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEVEL_READERS", 10)
     beats = Heartbeats()

@@ -53,5 +53,6 @@ async def test_a_small_crowd_with_tokens_is_measured_one_of_its_edges_dies_and_a
     assert opened.what.startswith("60 connections, half WebSocket, half SSE, over 3 edges")
     assert "WebSocket 0." in opened.note and "SSE 0." in opened.note and "tokens of 4 users" in opened.note
     assert all(row.figure is not None and row.figure >= 0 for row in (opened, idle, events, back, storm))
+    assert "heartbeats a second, of which" in idle.note
     assert len(events.runs) == 3 and "of its reader's" in events.note
     assert back.what.startswith("20 connections of a dead edge") and storm.what.startswith("40 readers")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.bench.crowd_readers import CrowdReaders
+from ops.bench.crowd_readers import PING, PONG, CrowdReaders
 
 READY = b'HTTP/1.1 200 OK\r\n\r\ndata: {"session_id":"s"}\n\n'
 EVENT = b'data: {"data":{"at":1}}\n\n'
@@ -97,6 +97,15 @@ def test_what_was_drained_is_not_collected(server: AnsweringServer, readers: Cro
     readers.drain("crowd")
 
     assert "fault" in readers.collect("crowd", 0.01)
+
+
+def test_pings_are_answered_while_that_is_asked_for(server: AnsweringServer, readers: CrowdReaders) -> None:
+    server.say(*[b"\x81\x02{}" + PING] * 3)
+
+    # Of the three, one is a WebSocket.
+    assert readers.answer(0.5) == {"pings": 1}
+    assert server.clients[1].recv(100) == PONG
+    assert readers.answer(0.01) == {"pings": 0}
 
 
 def test_a_client_that_has_an_event_twice_ends_the_measurement(server: AnsweringServer, readers: CrowdReaders) -> None:

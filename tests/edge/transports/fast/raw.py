@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ctypes
 import os
+import socket
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
 from tests.edge.conftest import RunningEdge
 from tests.waiting import PATIENCE, in_time
+
+# Linux: socket(7).
+SO_ATTACH_FILTER = 26
 
 
 @contextlib.asynccontextmanager
@@ -44,6 +50,13 @@ async def handshake(
         assert head.startswith(b"HTTP/1.1 101")
         assert agreed in head if agreed else b"xtensions" not in head
         yield reader, writer
+
+
+def drop_packets(pipe: socket.socket) -> None:
+    """Has the kernel drop all that a socket is sent from here on, unacknowledged: to the other end it has vanished."""
+    # Classic BPF: return 0.
+    program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+    pipe.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(program)))
 
 
 async def until(reader: asyncio.StreamReader, sign: bytes) -> bytes:

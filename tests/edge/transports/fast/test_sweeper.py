@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.dialects.callback import CALLBACK
 from edge.settings import FastPathSettings
@@ -106,6 +108,26 @@ def test_connections_at_one_place_share_the_bytes_of_a_heartbeat(monkeypatch: py
 
     assert first is same and b'"position":7' in first
     assert other is not first and b'"position":8' in other
+
+
+@given(now=st.integers(0, 10**8), place=st.integers(0, 17), rarely=st.booleans())
+def test_a_ping_is_due_within_the_interval_at_the_same_time_for_all_of_a_phase(
+    now: int, place: int, rarely: bool
+) -> None:
+    sweeper, interval = Sweeper(FastPathSettings(ping=20.0)), 300.0 if rarely else 20.0
+
+    def due_at(seconds: float) -> float:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module.time, "monotonic", lambda: seconds)
+            return sweeper.next_ping(place / 18, rarely)
+
+    seconds = now / 100 + 0.001
+    due = due_at(seconds)
+
+    assert seconds < due <= seconds + interval
+    assert due_at((seconds + due) / 2) == due
+    # Those of the next slice are due a part of the interval later.
+    assert (due / interval - place / 18) == pytest.approx(round(due / interval - place / 18), abs=1e-6)
 
 
 def test_connections_that_are_opened_together_share_a_ready(monkeypatch: pytest.MonkeyPatch) -> None:
