@@ -106,7 +106,7 @@ class Edge:
             self.registry,
             self.cluster_stats,
             settings.session_ttl,
-            self.webhooks.delivery_stats.session,
+            self.webhooks.posted,
         )
         self.compaction = Compaction(broker, self.registry)
         partitions, departures = self.webhooks.settings.partitions, self.webhooks.departures

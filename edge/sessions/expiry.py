@@ -12,13 +12,13 @@ import heapq
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from edge import metrics
 from edge.errors import Problem
 from edge.sessions.cluster_stats import ClusterStats
 from edge.sessions.registry import Registry, Session
 from edge.sessions.spec import UNSTORED
-from edge.stats import Stats
 from router.clock import wall
 from router.coalescing import coalesced_sleep
 from router.errors import BrokerError
@@ -26,7 +26,15 @@ from router.nats.bucket import Bucket, Entry
 
 log = logging.getLogger("callback_manager")
 
-PostedStats = Callable[[str], Awaitable[Stats]]
+
+class Posted(NamedTuple):
+    """When a webhook session was posted last (seconds since 1970), and whether anything waits to be posted."""
+
+    last: float
+    waits: bool
+
+
+LookUp = Callable[[Session, float], Awaitable[Posted]]
 
 # At most a quarter of the TTL, by which an expiry comes later; every process hears of each mark.
 MAX_SECONDS_BETWEEN_MARKS = 300.0
@@ -47,10 +55,10 @@ class SessionExpiry:
     """Marks the sessions that are read here, and deletes the expired ones."""
 
     def __init__(
-        self, bucket: Bucket, registry: Registry, cluster_stats: ClusterStats, idle: float, posted: PostedStats
+        self, bucket: Bucket, registry: Registry, cluster_stats: ClusterStats, idle: float, posted: LookUp
     ) -> None:
-        """`idle` is the TTL in seconds of sessions without one of their own; 0: they do not expire. `posted` looks up what
-        was posted of a webhook session, and what waits."""
+        """`idle` is the TTL in seconds of sessions without one of their own; 0: they do not expire. `posted` looks up when
+        a webhook session was posted last, and whether anything waits that was there at a given time."""
         self._bucket = bucket
         self._registry = registry
         self._cluster_stats = cluster_stats
@@ -150,10 +158,10 @@ class SessionExpiry:
         if now < self._looked.get(session.id, 0.0) + min(idle, MIN_SECONDS_BETWEEN_LOOKS):
             return True
         self._looked[session.id] = now
-        figures = await self._posted(session.id)
-        if figures.last_delivery > last:
-            self._seen[session.id] = last = figures.last_delivery
-        return now - last <= idle or (figures.queued > 0 and now - last <= idle + MAX_WAITING_SECONDS)
+        posted = await self._posted(session, last + idle)
+        if posted.last > last:
+            self._seen[session.id] = last = posted.last
+        return now - last <= idle or (posted.waits and now - last <= idle + MAX_WAITING_SECONDS)
 
     def _is_read(self, session_id: str) -> bool:
         """Whether a reader is connected here, or was served since the last round."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge.filters.evaluation import Filtering
+from edge.sessions.expiry import Posted
 from edge.sessions.registry import Registry, Session
 from edge.settings import PolicySettings
 from edge.stats import Stats
@@ -23,7 +24,7 @@ from edge.webhooks.endpoint.state import EndpointState, StateChange
 from edge.webhooks.endpoint.state_changes import endpoint_event
 from edge.webhooks.endpoint.store import EndpointStore
 from edge.webhooks.fanout.fanout import Fanout
-from edge.webhooks.fanout.marks import waiting_events
+from edge.webhooks.fanout.marks import waiting_events, waits_for_jobs
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.fanout.shard_events import Subscribe
 from edge.webhooks.history.attempt_log import AttemptLog, AttemptLogSettings
@@ -226,6 +227,19 @@ class Webhooks:
     async def waiting_events(self, session: Session) -> int:
         """How many events wait in EVENTS for a session, at most. Raises BrokerError."""
         return await waiting_events(self._broker, session)
+
+    async def posted(self, session: Session, before: float) -> Posted:
+        """When a session was posted last, and whether something waits: a job, or an event stored before a time (s) that is no job yet.
+
+        Raises BrokerError.
+        """
+        stats = await self.delivery_stats.session(session.id)
+        if not stats.queued:
+            if await waits_for_jobs(self._broker, session, before):
+                return Posted(stats.last_delivery, True)
+            # What was none yet at the first look may have become a job before the second.
+            stats = await self.delivery_stats.session(session.id)
+        return Posted(stats.last_delivery, stats.queued > 0)
 
     async def enable(self, session_id: str) -> dict[str, Any]:
         """Resumes a disabled or halted endpoint, with its parked jobs first. Raises Problem or BrokerError."""

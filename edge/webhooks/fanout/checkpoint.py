@@ -11,7 +11,7 @@ from datetime import timedelta
 import msgspec
 
 from edge.sessions.registry import Registry
-from edge.webhooks.fanout.marks import Mark, marks_key, read_mark
+from edge.webhooks.fanout.marks import Mark, MatchedPosition, marks_key, position_key, read_mark, read_position
 from edge.webhooks.fanout.members import Members
 from edge.webhooks.fanout.progress import FanoutProgress
 from router.broker import Broker, StreamState
@@ -20,33 +20,12 @@ from router.errors import BrokerError, Conflict
 from router.layout import Shard
 from router.nats.bucket import Bucket, Entry
 from router.replay import Replay
-from router.stored import decoder
-from router.topology import LEASES
 
 log = logging.getLogger(__name__)
-
-POSITION = "fanout.position"
-
-
-def position_key(shard: Shard) -> str:
-    """The key of the position in a shard."""
-    return POSITION if shard.generation == 0 else f"{POSITION}.{shard.stream}"
-
 
 # How much earlier than the saved position the events may be stored that are fanned out again after a restore: for stores
 # whose clocks differ, and for a position that was saved late.
 MARGIN = timedelta(seconds=60)
-
-
-class MatchedPosition(msgspec.Struct):
-    """Every event up to `sequence` has been turned into jobs; `check` is that of its place, where it is known."""
-
-    epoch: str
-    sequence: int
-    check: int = UNKNOWN
-
-
-_position = decoder(MatchedPosition, LEASES)
 
 
 async def holds(replay: Replay, shard: Shard, place: Cursor, state: StreamState) -> bool:
@@ -99,7 +78,7 @@ class Checkpoint:
         progress, members = self._progress, self._members
         state = await self._events.state()
         entry = await self._bucket.get(self._position_key)
-        kept = _position(self._position_key, entry.value) if entry else None
+        kept = read_position(self._position_key, entry.value) if entry else None
         self._revision = entry.revision if entry else 0
         progress.epoch = state.epoch
         marks = {

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from edge.sessions.registry import Registry, is_deleted
-from edge.webhooks.fanout.checkpoint import POSITION
-from edge.webhooks.fanout.marks import MARKS, MARKS_OF, marks_key
+from edge.webhooks.fanout.marks import MARKS, MARKS_OF, POSITION, marks_key
 from edge.webhooks.fanout.members import Members
 from edge.webhooks.queue.job import DUE, FRESH, PARKED, SCHEDULED
 from router.broker import Broker

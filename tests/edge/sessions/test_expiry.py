@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,10 +13,13 @@ import pytest
 from edge.sessions import expiry
 from edge.sessions.expiry import SessionExpiry
 from edge.stats import Stats
+from edge.webhooks.fanout.shard_fanout import ShardFanout
 from router.broker import Broker
 from router.nats.bucket import Bucket
+from router.record import Record
 from router.topology import SESSIONS
 from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.edge.webhooks.stage import Receiver
 from tests.proxy import Proxy
 from tests.router.buckets import resize, stored_headers
 from tests.waiting import eventually, unhurried
@@ -117,6 +122,30 @@ async def test_a_webhook_with_a_ttl_expires_once_nothing_is_posted_and_nothing_w
         await eventually(lambda: _has_status(edge, idle, 404))
 
         assert [await status(edge, each) for each in (waiting, kept)] == [200, 200]
+
+
+async def test_a_webhook_expires_no_sooner_than_what_came_in_its_time_is_posted_however_late_the_fan_out_is(
+    edge_factory: EdgeFactory, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, match = asyncio.Event(), ShardFanout._match
+
+    async def held(self: ShardFanout, records: list[Record]) -> None:
+        await released.wait()
+        await match(self, records)
+
+    monkeypatch.setattr(ShardFanout, "_match", held)
+    async with Receiver().serving() as receiver, edge_factory() as edge:
+        webhook: dict[str, Any] = {"delivery_method": "webhook", "webhook_url": receiver.url, "ttl": 1}
+        due = await edge.session(**webhook, subjects=[f"agent.{entity}.>"])
+        idle = await edge.session(**webhook, subjects=["agent.none.>"])
+        await edge.publish({"subject": f"agent.{entity}.noted", "data": {"n": 1}})
+
+        await eventually(lambda: _has_status(edge, idle, 404))
+        assert (await status(edge, due), receiver.posts) == (200, [])
+
+        released.set()
+        await eventually(lambda: _has_status(edge, due, 404))
+        assert [json.loads(post.body)["data"] for post in receiver.posts] == [{"n": 1}]
 
 
 class Simulated:
