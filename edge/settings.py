@@ -63,7 +63,7 @@ class FastPathSettings:
     """Times in seconds, sizes in bytes."""
 
     # A WebSocket that leaves two pings in a row unanswered is closed. Pings are sent with heartbeats, and to the many whose
-    # period has grown fifteen times as rarely: each answer costs more than a heartbeat.
+    # period has grown thirty times as rarely: each answer costs more than a heartbeat.
     ping: float = 20.0
     # After so long without an acknowledgement of what was sent, the kernel ends the connection: its client has vanished.
     unacknowledged: float = 60.0

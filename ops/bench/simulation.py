@@ -80,8 +80,8 @@ class SimulatedLoad:
     skew: float = 1.1
     # Of an edge with many thousands.
     heartbeat: float = 54.0
-    # With every sixth heartbeat, of such an edge.
-    ping: float = 324.0
+    # With every twelfth heartbeat, of such an edge.
+    ping: float = 648.0
     # One way between two machines, in seconds.
     network: float = 0.2e-3
     replicas: int = 3

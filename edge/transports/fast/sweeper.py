@@ -23,7 +23,7 @@ LOOK_SECONDS = 0.5
 # The bytes of a notice are shared for 10 ms: as old as the time in it may be.
 SHARED_A_SECOND = 100
 # Of a crowd, each client is pinged so many times as rarely as one of a few is.
-RARELY = 15
+RARELY = 30
 
 
 class Swept(Protocol):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -75,6 +76,7 @@ class ScriptedTransport:
         self.lane: FastSse | None = None
         self.closed = False
         self._descriptor = -1
+        self.family = socket.AF_UNIX
 
     def send(self, said: bytes | WrittenNotice) -> int:
         """What rows write to."""
