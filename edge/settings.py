@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -57,6 +57,15 @@ class SessionSettings:
     # How long a reader waits for an unreachable event store before it is told to reconnect elsewhere.
     store_patience: float = 60.0
 
+    def __post_init__(self) -> None:
+        if self.heartbeat is not None:
+            _check(self, "heartbeat", (0.01, 86400.0))
+        for name in ("mailbox_events", "mailbox_bytes", "scan_events", "scan_bytes"):
+            _check(self, name, (1, 1 << 40))
+        _check(self, "send_timeout", (0.01, 86400.0))
+        _check(self, "rotate", (0.0, 366 * 86400.0))
+        _check(self, "store_patience", (0.0, 86400.0))
+
 
 @dataclass(frozen=True)
 class FastPathSettings:
@@ -66,11 +75,17 @@ class FastPathSettings:
     # period has grown thirty times as rarely: each answer costs more than a heartbeat.
     ping: float = 20.0
     # After so long without an acknowledgement of what was sent, the kernel ends the connection: its client has vanished.
+    # 0: when the kernel gives up by itself, after a quarter of an hour or so.
     unacknowledged: float = 60.0
     # How long a client may take to answer a close frame, and to take what was written before.
     close_patience: float = 5.0
     # How long a stopping process waits for connections to close before it aborts them.
     grace: float = 3.0
+
+    def __post_init__(self) -> None:
+        _check(self, "ping", (0.01, 86400.0))
+        for name in ("unacknowledged", "close_patience", "grace"):
+            _check(self, name, (0.0, 86400.0))
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,13 @@ class FilterSettings:
     steps: int = 2000
     # A replay lets others have their turn after so long.
     slice: float = 0.002
+
+    def __post_init__(self) -> None:
+        for name in ("burst", "slice"):
+            _check(self, name, (0.0, 60.0))
+        _check(self, "share", (0.0, 1.0))
+        for name in ("items", "steps"):
+            _check(self, name, (1, 1_000_000_000))
 
 
 @dataclass(frozen=True)
@@ -250,6 +272,11 @@ class LimitSettings:
     # Levels of nesting in a body.
     depth: int = 64
 
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if each.name != "loopback":
+                _check(self, each.name, (1 if each.name in ("remembered", "head_bytes", "depth") else 0, 1 << 40))
+
 
 @dataclass(frozen=True)
 class BreakerSettings:
@@ -339,7 +366,8 @@ def statuses_fault(statuses: Iterable[str]) -> str:
 def _check(settings: object, name: str, bounds: tuple[float, float]) -> None:
     minimum, maximum = bounds
     if not minimum <= getattr(settings, name) <= maximum:
-        raise ValueError(f"{name} must be from {minimum:g} to {maximum:g}")
+        low, high = (f"{bound:g}" if isinstance(bound, float) else str(bound) for bound in bounds)
+        raise ValueError(f"{name} must be from {low} to {high}")
 
 
 @dataclass(frozen=True)
@@ -373,6 +401,12 @@ class EdgeSettings:
     webrtc: WebRtcSettings = field(default_factory=WebRtcSettings)
 
     def __post_init__(self) -> None:
+        _check(self, "port", (0, 65535))
+        _check(self, "workers", (1, 1024))
+        for name in ("max_body", "max_batch"):
+            _check(self, name, (1, 1 << 40))
+        for name in ("drain", "session_ttl"):
+            _check(self, name, (0.0, 366 * 86400.0))
         for origin in self.portal_origins:
             if not _FRAME_ORIGIN.fullmatch(origin):
                 raise ValueError(f"portal_origins needs origins such as https://app.example, not {origin}")

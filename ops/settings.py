@@ -35,7 +35,7 @@ from ops.environment import (
 )
 from ops.register import Ambiguous, Register, Running, absolute, find, folders
 from ops.sections import BASE, SECTIONS, CommandSettings, InternalSettings, LogSettings, UpSettings
-from ops.values import check_port, convert
+from ops.values import check_setting, convert
 from router.errors import BadTypes
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ class Settings:
             said[name] = found
             try:
                 values[name] = convert(leaf.kind, found.text)
-                check_port(name, values[name])
+                check_setting(name, values[name])
             except ValueError as fault:
                 text = _shown(found.text, True) if _is_hidden(leaf) else _shown(found.text, False, leaf.shown)
                 lines.append(f"{found.said}={text} ({found.source}): {fault}")

@@ -90,7 +90,15 @@ def _member(kind: type[Enum], text: str) -> Enum:
     raise ValueError(f"needs one of {names}")
 
 
-def check_port(name: str, value: object) -> None:
-    """Raises ValueError where a setting is named like a port and its value cannot be one."""
-    if (name == "port" or name.endswith("_port")) and isinstance(value, int) and not 0 <= value <= 65535:
-        raise ValueError("needs a port from 0 to 65535")
+def check_setting(name: str, value: object) -> None:
+    """Raises ValueError where a value is a negative number, or its setting is named like a port and it cannot be one.
+
+    No setting knows a number below zero; what has no limit is 0 or none.
+    """
+    for number in value if isinstance(value, tuple) else (value,):
+        if not isinstance(number, (int, float)):
+            continue
+        if name.removesuffix("s").rpartition("_")[2] == "port" and not 0 <= number <= 65535:
+            raise ValueError("needs a port from 0 to 65535")
+        if number < 0:
+            raise ValueError("may not be negative")

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from edge.settings import AutoDisableSettings, BreakerSettings, IdentitySettings, PolicySettings
+from edge.settings import (
+    AutoDisableSettings,
+    BreakerSettings,
+    EdgeSettings,
+    FastPathSettings,
+    FilterSettings,
+    IdentitySettings,
+    LimitSettings,
+    PolicySettings,
+    SessionSettings,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +59,37 @@ def test_bounds_of_circuit_breaker_and_auto_disable() -> None:
     with pytest.raises(ValueError, match="after"):
         AutoDisableSettings(after=1.0)
     assert AutoDisableSettings(after=0).after == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (SessionSettings, {"heartbeat": 0.0}),
+        (SessionSettings, {"send_timeout": -1.0}),
+        (SessionSettings, {"mailbox_events": 0}),
+        (SessionSettings, {"rotate": float("nan")}),
+        (FastPathSettings, {"ping": 0.0}),
+        (FastPathSettings, {"unacknowledged": -1.0}),
+        (FilterSettings, {"share": 1.5}),
+        (FilterSettings, {"steps": 0}),
+        (LimitSettings, {"handshakes_per_address": -1.0}),
+        (LimitSettings, {"depth": 0}),
+        (EdgeSettings, {"port": 65536}),
+        (EdgeSettings, {"workers": 0}),
+        (EdgeSettings, {"max_body": 0}),
+        (EdgeSettings, {"session_ttl": -1.0}),
+    ],
+)
+def test_numbers_with_which_an_edge_could_not_work_are_refused_by_name(kind: type[Any], wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+
+    with pytest.raises(ValueError, match=f"{name} must be from .* to "):
+        kind(**wrong)
+
+
+@pytest.mark.parametrize("kind", [SessionSettings, FastPathSettings, FilterSettings, LimitSettings, EdgeSettings])
+def test_defaults_are_within_their_bounds(kind: type[Any]) -> None:
+    kind()
 
 
 def test_the_default_number_of_retries_follows_the_schedule() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops.environment import RawValue
-from ops.settings import Mistakes, Settings, is_secret
+from ops.settings import Mistakes, SettingRow, Settings, is_secret
 from router import catalogue
 
 
@@ -74,6 +74,17 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert any("CALLBOARD_NATS_CONNECT_TIMEOUT=soon" in line for line in lines)
     assert any("CALLBOARD_EDGE_PROT" in line and "did you mean CALLBOARD_EDGE_PORT?" in line for line in lines)
     assert any("CALLBOARD_LOG_LEVEL=loud" in line and "warning" in line for line in lines)
+
+
+NUMBERS = [row for row in Settings({}).rows() if type(row.value) in (int, float)]
+
+
+@pytest.mark.parametrize("row", NUMBERS, ids=lambda row: row.variable)
+def test_no_setting_takes_a_number_below_zero(row: SettingRow) -> None:
+    below = RawValue("-1", "environment", row.variable)
+
+    with pytest.raises(Mistakes, match=f"^{row.variable}=-1 "):
+        Settings({row.variable: below}).section(row.section)
 
 
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
