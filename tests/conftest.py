@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ops.process.logs import TextLines
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, binary, free_port
 from router.nats.settings import BrokerSettings
@@ -44,6 +45,10 @@ settings.load_profile("callboard")
 def pytest_configure(config: pytest.Config) -> None:
     """Behind pytest's own use of faulthandler."""
     last_words.register(config)
+    # A report shows log lines as an operator sees them, with the values behind the text.
+    logged = config.pluginmanager.get_plugin("logging-plugin")
+    if handler := getattr(logged, "report_handler", None):
+        handler.setFormatter(TextLines(lambda text, _style: text))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

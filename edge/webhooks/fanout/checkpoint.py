@@ -182,7 +182,11 @@ class Checkpoint:
                 progress.newest = position, check
         value = msgspec.json.encode(MatchedPosition(progress.epoch, position, check))
         try:
-            self._revision = await self._bucket.update(self._position_key, value, self._revision)
+            if self._revision:
+                self._revision = await self._bucket.update(self._position_key, value, self._revision)
+            else:
+                # Also over the marker of one that was deleted.
+                self._revision = await self._bucket.create(self._position_key, value)
         except Conflict:
             # A save whose answer was lost is our own.
             entry = await self._bucket.get(self._position_key)

@@ -28,7 +28,7 @@ from edge.webhooks.fanout.source import EventSource
 from router.broker import Broker
 from router.cluster.role import LeadershipLost
 from router.cursor import Cursor
-from router.errors import BrokerError
+from router.errors import BrokerError, Forbidden, Refused
 from router.layout import Shard
 from router.nats.bucket import Bucket
 from router.record import Record
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 # About a millisecond of asking sessions whether they show an event; then other tasks get their turn.
 MAX_MATCHES_PER_TURN = 1000
+GAPS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class ShardFanout:
         # The last sequence of a shard that takes no more events.
         self._end: int | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        # Up to where sessions were told a gap that others are still to be told.
+        self._told: dict[str, int] = {}
         self._wake = asyncio.Event()
         self.progress = progress = FanoutProgress()
         self.members = members = Members(progress, parts.partitions, self._wake)
@@ -93,6 +96,7 @@ class ShardFanout:
         """Reads how far the predecessor came; `end` is the last sequence of a sealed shard. Raises BrokerError."""
         self._end = end
         await self.checkpoint.load()
+        self._told.clear()
         self.source.is_sealed = end is not None
         self.source.clear()
 
@@ -220,31 +224,30 @@ class ShardFanout:
                 return await self._count_lost(records)
             return records
         except BrokerError as fault:
-            log.warning("the fan-out cannot read events; it tries again", extra={"fault": str(fault)})
+            log.warning("the fan-out cannot go on; it tries again", extra={"fault": str(fault)})
             await asyncio.sleep(0.2)
+            # Records that were read already are read again.
+            self.source.behind = True
             self._wake.set()
             return []
 
     async def _count_lost(self, records: list[Record]) -> list[Record]:
         """Counts what ran out of retention before the first of some records; gives them up to where more of it is missing.
 
-        Raises BrokerError.
+        Before the fan-out goes on behind that, the gap is published for each webhook. Raises BrokerError, and may then be called
+        again, with more of it missing.
         """
         matched = self.progress.matched
         first = (await self._events.state()).first
         # The records themselves may have run out of retention since they were read: they are not lost.
         missing = min(first, records[0].sequence) - 1 - matched
         if missing > 0:
+            await self._publish_gaps(matched + missing)
             metrics.lost.inc(missing)
             log.error(
-                "events ran out of retention before they were fanned out; a gap is published for each webhook",
+                "events ran out of retention before they were fanned out; a gap was published for each webhook",
                 extra={"events": missing},
             )
-            assert self._tasks is not None
-            last = matched + missing
-            # Now: a session may leave the joined at the next event, which lies behind the gap.
-            late = [(each.session, max(matched, each.after) + 1) for each in self.members.joined if each.after < last]
-            self._tasks.create_task(self._publish_gaps(late, last), name="fan-out gap")
         for place, (record, following) in enumerate(pairwise(records), 1):
             if record.sequence + 1 < min(following.sequence, first):
                 # Retention overtook the read: the next one begins there, and finds the rest missing.
@@ -252,14 +255,29 @@ class ShardFanout:
                 return records[:place]
         return records
 
-    async def _publish_gaps(self, late: list[tuple[Session, int]], last: int) -> None:
-        """Publishes a gap for every session that the fan-out itself was too late for, from its first event that is lost."""
-        for session, first in late:
+    async def _publish_gaps(self, last: int) -> None:
+        """Publishes a gap up to an event for every session that the fan-out itself was too late for, from its first event that is lost.
+
+        Raises BrokerError where one was not stored but may be later; those that were are not told again.
+        """
+        matched, told = self.progress.matched, self._told
+        late = [
+            (each.session, first)
+            for each in self.members.joined
+            if (first := max(matched, each.after, told.get(each.session.id, 0)) + 1) <= last
+        ]
+        for at in range(0, len(late), GAPS_AT_ONCE):
+            some = late[at : at + GAPS_AT_ONCE]
+            await asyncio.gather(*(self._publish_gap(session, first, last) for session, first in some))
+        told.clear()
+
+    async def _publish_gap(self, session: Session, first: int, last: int) -> None:
+        try:
+            await publish_gap(self._parts.broker, session, self.shard, first, last)
             self._parts.stats(session.id).gaps += 1
-            try:
-                await publish_gap(self._parts.broker, session, self.shard, first, last)
-            except BrokerError as fault:
-                log.warning("a gap was not published", extra={"session": session.id, "fault": str(fault)})
+        except (Refused, Forbidden) as fault:
+            log.warning("a gap cannot be published", extra={"session": session.id, "fault": str(fault)})
+        self._told[session.id] = last
 
     async def _match(self, records: list[Record]) -> None:
         """Makes the jobs of some events and waits until all are stored, or their sessions have left."""

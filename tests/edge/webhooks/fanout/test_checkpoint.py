@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from edge.webhooks.fanout.marks import POSITION, read_position
 from router.event import Event
+from router.nats.bucket import Bucket
+from router.topology import LEASES
 from tests.edge.webhooks.fanout.fanning import IDLE, NOWHERE, fanning, jobs, numbers, until_stored
 from tests.edge.webhooks.observing import PATIENT, reasons, state
 from tests.edge.webhooks.stage import Receiver, Stage, mortal
@@ -49,6 +52,29 @@ async def test_an_owner_that_stops_is_followed_at_once_and_nothing_is_repeated(s
         return await jobs(stage, session.id) == 6 and second.webhooks.stats(session.id).sent == 1
 
     await eventually(counted)
+
+
+async def test_a_position_that_was_deleted_is_saved_again(stage: Stage):
+    bucket = Bucket(stage.broker.connection, LEASES)
+    first = await fanning(stage)
+    session = await stage.session(NOWHERE)
+    await stage.publish("agent.run-1.progress", 5)
+    await until_stored(stage, session.id, 5)
+    await first.stop()
+    stage.processes.remove(first)
+
+    await bucket.delete(POSITION)
+    second = await fanning(stage)
+    await eventually(lambda: second.webhooks.fanout.owner)
+    await stage.publish("agent.run-1.progress", 5)
+    await until_stored(stage, session.id, 10)
+
+    async def is_saved() -> bool:
+        entry = await bucket.get(POSITION)
+        saved = read_position(POSITION, entry.value) if entry is not None else None
+        return saved is not None and saved.sequence == (await stage.broker.state()).last
+
+    await eventually(is_saved)
 
 
 async def test_a_stream_that_was_made_anew_is_all_news(stage: Stage):

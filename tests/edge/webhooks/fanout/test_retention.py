@@ -10,16 +10,17 @@ import msgspec
 import pytest
 
 from edge.sessions.registry import Session
-from edge.webhooks.fanout import retention
+from edge.webhooks.fanout import retention, shard_fanout
 from edge.webhooks.fanout.gaps import publish_gap
 from edge.webhooks.fanout.shard_fanout import ShardFanout
 from router.broker import Broker
 from router.cursor import parse_cursor
+from router.errors import Timeout
 from router.layout import Shard
 from router.record import Record
 from tests.edge.webhooks.fanout.fanning import KIB, LARGE
 from tests.edge.webhooks.observing import PATIENT, reasons, state
-from tests.edge.webhooks.stage import Process, Receiver, Stage
+from tests.edge.webhooks.stage import Process, ReceivedPost, Receiver, Stage
 from tests.waiting import eventually, in_time
 
 # What is looked at now and then is so when a test says it, and not otherwise.
@@ -61,9 +62,14 @@ async def lost(stage: Stage, session: Session) -> list[int]:
     return [sequence for first, last in await gaps(stage, session) for sequence in range(first, last + 1)]
 
 
+def sequences(posts: list[ReceivedPost]) -> set[int]:
+    """The sequences of the events in some posts."""
+    return {parse_cursor(msgspec.json.decode(post.body)["cursor"]).parts[0].sequence for post in posts}
+
+
 def posted(receiver: Receiver) -> set[int]:
     """The sequences that were posted."""
-    return {parse_cursor(msgspec.json.decode(post.body)["cursor"]).parts[0].sequence for post in receiver.posts}
+    return sequences(receiver.posts)
 
 
 async def test_what_ran_out_of_retention_while_a_session_waited_is_told_as_a_gap(stage: Stage, receiver: Receiver):
@@ -141,6 +147,47 @@ async def test_a_session_that_leaves_at_the_next_event_is_told_what_the_fan_out_
     assert 0 < begin < first and end == first - 1
     await eventually(lambda: not len(shard.members.joined) and session.id in shard.members.waiting)
     assert process.webhooks.stats(session.id).gaps == 1
+
+
+async def test_a_gap_that_is_not_stored_is_published_again_before_the_fan_out_goes_on(
+    stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    await stage.reshape(events_max_bytes=512 * KIB)
+    process = await stage.process(QUIET)
+    session, shard = await joined(stage, process, receiver.url)
+    other, _ = await joined(stage, process, receiver.url)
+    await miss_what_comes(stage, shard)
+    await stage.publish("agent.run-1.progress", 20, text=LARGE)
+    matched, passes = shard.progress.matched, asyncio.Event()
+    tries: list[int] = []
+    # Gaps are events, too, which others displace in so small a stream.
+    told: dict[str, list[int]] = {session.id: [], other.id: []}
+
+    async def publish_late(broker: Broker, about: Session, place: Shard, first: int, last: int) -> None:
+        if about.id == session.id and not passes.is_set():
+            tries.append(shard.progress.matched)
+            raise Timeout("no answer")
+        await publish_gap(broker, about, place, first, last)
+        told[about.id] += range(first, last + 1)
+
+    monkeypatch.setattr(shard_fanout, "publish_gap", publish_late)
+    shard.source._suspect()
+    await eventually(lambda: len(tries) >= 3)
+    assert set(tries) == {matched} and receiver.posts == []
+    # Meanwhile more of it runs out of retention.
+    last = (await stage.broker.state()).last
+    await stage.publish("agent.run-1.progress", 10, text=LARGE)
+    published = {*range(matched + 1, matched + 21), *range(last + 1, last + 11)}
+    passes.set()
+
+    def is_told_or_posted(about: Session) -> bool:
+        mine = [post for post in receiver.posts if msgspec.json.decode(post.body)["session_id"] == about.id]
+        found = [*told[about.id], *sequences(mine)]
+        assert len(found) == len(set(found)), found
+        return set(found) >= published
+
+    await eventually(lambda: is_told_or_posted(session) and is_told_or_posted(other))
+    assert [process.webhooks.stats(each.id).gaps for each in (session, other)] == [1, 2]
 
 
 @pytest.mark.parametrize("seen", [[16, 17, 18, 19, 20], [16, 20]], ids=["after the read", "during the read"])
