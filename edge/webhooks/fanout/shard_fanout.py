@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from edge.filters.evaluation import Filtering
 from edge.sessions.registry import Registry, Session
@@ -260,16 +260,18 @@ class ShardFanout:
 
         Raises BrokerError where one was not stored but may be later; those that were are not told again.
         """
-        matched, told = self.progress.matched, self._told
-        late = [
-            (each.session, first)
-            for each in self.members.joined
-            if (first := max(matched, each.after, told.get(each.session.id, 0)) + 1) <= last
-        ]
-        for at in range(0, len(late), GAPS_AT_ONCE):
-            some = late[at : at + GAPS_AT_ONCE]
-            await asyncio.gather(*(self._publish_gap(session, first, last) for session, first in some))
-        told.clear()
+        # Sessions may join meanwhile, which miss it, too.
+        while late := list(islice(self._late(last), GAPS_AT_ONCE)):
+            await asyncio.gather(*(self._publish_gap(session, first, last) for session, first in late))
+        self._told.clear()
+
+    def _late(self, last: int) -> Iterator[tuple[Session, int]]:
+        """The sessions that are still to be told a gap up to an event, and where it begins for each."""
+        for member in self.members.joined:
+            session = member.session
+            first = max(self.progress.matched, member.after, self._told.get(session.id, 0)) + 1
+            if first <= last:
+                yield session, first
 
     async def _publish_gap(self, session: Session, first: int, last: int) -> None:
         try:
