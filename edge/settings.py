@@ -59,12 +59,12 @@ class SessionSettings:
 
     def __post_init__(self) -> None:
         if self.heartbeat is not None:
-            _check(self, "heartbeat", (0.01, 86400.0))
+            _check(self, "heartbeat", (0.01, 1e9))
         for name in ("mailbox_events", "mailbox_bytes", "scan_events", "scan_bytes"):
             _check(self, name, (1, 1 << 40))
-        _check(self, "send_timeout", (0.01, 86400.0))
-        _check(self, "rotate", (0.0, 366 * 86400.0))
-        _check(self, "store_patience", (0.0, 86400.0))
+        _check(self, "send_timeout", (0.01, 1e12))
+        _check(self, "rotate", (0.0, 1e12))
+        _check(self, "store_patience", (0.0, 1e12))
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class FastPathSettings:
     grace: float = 3.0
 
     def __post_init__(self) -> None:
-        _check(self, "ping", (0.01, 86400.0))
+        _check(self, "ping", (0.01, 1e9))
         for name in ("unacknowledged", "close_patience", "grace"):
             _check(self, name, (0.0, 86400.0))
 
@@ -119,7 +119,7 @@ class FilterSettings:
 
     def __post_init__(self) -> None:
         for name in ("burst", "slice"):
-            _check(self, name, (0.0, 60.0))
+            _check(self, name, (0.0, 86400.0))
         _check(self, "share", (0.0, 1.0))
         for name in ("items", "steps"):
             _check(self, name, (1, 1_000_000_000))
@@ -406,7 +406,7 @@ class EdgeSettings:
         for name in ("max_body", "max_batch"):
             _check(self, name, (1, 1 << 40))
         for name in ("drain", "session_ttl"):
-            _check(self, name, (0.0, 366 * 86400.0))
+            _check(self, name, (0.0, 1e12))
         for origin in self.portal_origins:
             if not _FRAME_ORIGIN.fullmatch(origin):
                 raise ValueError(f"portal_origins needs origins such as https://app.example, not {origin}")

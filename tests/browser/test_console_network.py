@@ -119,9 +119,9 @@ async def test_a_page_beside_the_console_comes_about_in_the_end(
     await tab.page.route("**/*", failing)
 
     await tab.page.goto(f"{running_callboard.url}/{page}")
-    await tab.page.wait_for_selector(shown)
 
-    assert f"GET {asked}" in failing.answered
+    await eventually(lambda: f"GET {asked}" in failing.answered)
+    await tab.page.wait_for_selector(shown)
 
 
 class Breaking:
