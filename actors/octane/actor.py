@@ -52,7 +52,7 @@ class OctaneSettings:
 
     def __post_init__(self) -> None:
         host, _, port = self.address.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not host or not (port.isascii() and port.isdigit() and len(port) < 6) or not 0 < int(port) < 65536:
             raise ValueError("address must be host:port, as in 127.0.0.1:51022")
         if not 1 <= self.quality <= 95:
             raise ValueError("quality must be 1 to 95")

@@ -44,6 +44,7 @@ _FIELDS: Mapping[str, str] = {
     "render_time": "renderTime",
     "estimated_render_time": "estimatedRenderTime",
 }
+_NUMBER = re.compile(r"[0-9]{1,10}\Z")
 _UNNAMED_PASS = re.compile(r"pass-(\d{1,10})\Z")
 
 
@@ -74,7 +75,8 @@ def statistics_of(data: Mapping[str, Any], enums: str) -> dict[str, Any]:
     if (state := data.get("state")) is not None:
         name, number = _STATES.get(str(state), (str(state), -1))
         # A state that is newer than this table comes as a number.
-        said["state"] = number if enums == NUMBERS and number >= 0 else int(name) if name.isdigit() else name
+        known = enums == NUMBERS and number >= 0
+        said["state"] = number if known else int(name) if _NUMBER.match(name) else name
     return said
 
 

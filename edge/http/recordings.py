@@ -141,7 +141,7 @@ async def recorded_still(request: Request) -> Response:
     recordings, recording = await _readable(request)
     number = request.path_params["n"]
     found = None
-    if recording.kind == STILLS and number.isdecimal() and 0 < int(number) < 10**9:
+    if recording.kind == STILLS and number.isdecimal() and len(number) < 10 and int(number) > 0:
         found = await recordings.still(recording, int(number))
     if found is None:
         raise Problem("no_frame", f"{recording.id} has no still {number[:20]!r}")

@@ -31,6 +31,9 @@ _HEAD = re.compile(
 )
 # A request with one of these is not plain.
 _OTHERS = frozenset({b"content-length", b"transfer-encoding", b"expect", b"traceparent"})
+# A list of tokens (RFC 9110 §5.6.1 and §5.6.2) without empty elements: that of RFC 6455 §4.1's Connection and Sec-WebSocket-Protocol.
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_TOKENS = re.compile(_TOKEN + rb"(?:[ \t]*,[ \t]*" + _TOKEN + rb")*")
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -95,11 +98,12 @@ def accept_socket(headers: Mapping[bytes, bytes]) -> tuple[bytes, bool] | None:
     None where the handshake is not as RFC 6455 wants it.
     """
     key = headers.get(b"sec-websocket-key", b"")
-    options = [option.strip() for option in headers.get(b"connection", b"").lower().split(b",")]
+    subprotocols = headers.get(b"sec-websocket-protocol")
     if (
         headers[b"upgrade"].lower() != b"websocket"
-        or b"upgrade" not in options
+        or not _has_upgrade(headers.get(b"connection", b""))
         or headers.get(b"sec-websocket-version") != VERSION.encode()
+        or (subprotocols is not None and _TOKENS.fullmatch(subprotocols) is None)
         or not _is_key(key)
     ):
         return None
@@ -113,6 +117,13 @@ def accept_socket(headers: Mapping[bytes, bytes]) -> tuple[bytes, bool] | None:
     if agreed:
         lines += b"Sec-WebSocket-Extensions: %b\r\n" % agreed
     return lines, compresses
+
+
+@lru_cache(256)
+def _has_upgrade(options: bytes) -> bool:
+    if _TOKENS.fullmatch(options) is None:
+        return False
+    return b"upgrade" in [option.strip(b" \t") for option in options.lower().split(b",")]
 
 
 def _is_key(key: bytes) -> bool:

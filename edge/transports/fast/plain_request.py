@@ -27,6 +27,8 @@ _OTHERS = frozenset({"transfer-encoding", "expect", "upgrade", "traceparent", "o
 # ones: half a megabyte at most.
 MAX_HEADS = 256
 MAX_KEPT_HEAD = 1024
+# Of a length: no body is longer, and `int` refuses thousands of digits.
+MAX_DIGITS = 12
 
 
 class PlainRequest(NamedTuple):
@@ -100,7 +102,7 @@ def _read_head(text: bytes) -> _PlainHead | None:
     if len(headers) != len(lines) or not _OTHERS.isdisjoint(headers):
         return None
     length = headers.get("content-length", "")
-    if not length.isdigit():
+    if not length.isdigit() or len(length) > MAX_DIGITS:
         return None
     if headers.get("connection", "keep-alive").lower() != "keep-alive":
         return None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any
 
 from ops.cli.flags import Command, Parser, load
 
+_PIXELS = re.compile(r"[0-9]{1,6}\Z")
 _EXAMPLES = """\
 examples:
   callboard octane                                       # what the Octane `main` does
@@ -114,7 +116,7 @@ def _region(word: str) -> Order:
             return None
         if given.edges == ["clear"]:
             return f"clear_{word}", {}
-        if len(given.edges) != 4 or not all(edge.isdigit() for edge in given.edges):
+        if len(given.edges) != 4 or not all(_PIXELS.match(edge) for edge in given.edges):
             raise Mistakes([f"octane {given.action}: needs LEFT TOP RIGHT BOTTOM in whole pixels, or `clear`"])
         edges = dict(zip(("left", "top", "right", "bottom"), map(int, given.edges), strict=True))
         feather = getattr(given, "feather", None)

@@ -20,6 +20,14 @@ from tests.actors.system.running import running_actor
 from tests.waiting import eventually
 
 
+@pytest.mark.parametrize(
+    "address", ["", "localhost", ":1", "localhost:0", "localhost:65536", "localhost:²", "a:" + "9" * 5000]
+)
+def test_an_address_without_a_host_or_a_port_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=r"^address must be host:port, as in 127\.0\.0\.1:51022$"):
+        OctaneSettings(address=address)
+
+
 async def test_a_render_is_seen_from_its_first_sample_to_its_last():
     async with simulated(replace(LONG, rest=600.0)) as octane, watching(octane.address) as probe:
         probe.set_viewers("octane", "main", 1)

@@ -68,10 +68,12 @@ def test_statistics_have_the_bytes_of_the_protos_with_names_and_long_numbers_as_
         ("paused", "RSTATE_PAUSED", 3),
         ("finished", "RSTATE_FINISHED", 4),
         ("7", 7, 7),
+        ("²", "²", "²"),
+        ("9" * 5000, "9" * 5000, "9" * 5000),
     ],
 )
 def test_a_state_is_a_name_or_for_clients_that_compare_numbers_a_number(
-    state: str, name: str | int, number: int
+    state: str, name: str | int, number: str | int
 ) -> None:
     assert statistics_of({"state": state}, "names") == {"state": name}
     assert statistics_of({"state": state}, "numbers") == {"state": number}

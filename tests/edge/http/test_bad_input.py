@@ -146,6 +146,7 @@ WIRE = {
     "negative length": b"POST /events HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n",
     "plus length": b"POST /events HTTP/1.1\r\n" + HOST + b"Content-Length: +5\r\n\r\nhello",
     "hex length": b"POST /events HTTP/1.1\r\n" + HOST + b"Content-Length: 0x5\r\n\r\nhello",
+    "a length of thousands of digits": b"POST /events HTTP/1.1\r\n" + HOST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nhello",
     "endless length": b"POST /events HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999999999999999\r\n\r\n",
     "huge chunk": b"POST /events HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFF\r\n",
     "chunk that is none": b"POST /events HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",

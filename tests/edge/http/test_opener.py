@@ -188,6 +188,7 @@ async def test_what_is_not_plain_or_refused_is_left_to_the_application(nats_serv
                 ("sse", "", ["Last-Event-ID: 0"], 200),
                 ("ws", "?cursor=garbage", [], 101),
                 ("ws", "", ["Sec-WebSocket-Extensions: ="], 400),
+                ("ws", "", ["Sec-WebSocket-Protocol: callboard.v1, bearer.se cret"], 400),
             ):
                 opened.clear()
                 async with asked(edge, session, way, *headers, query=query) as (head, _, _):

@@ -195,6 +195,15 @@ def test_a_socket_is_accepted_as_the_library_accepts_it(offered: str | None) -> 
         ("Upgrade: websocket", "Upgrade: websocket, h2c"),
         ("Upgrade: websocket", "Upgrade: h2c"),
         ("keep-alive, Upgrade", "keep-alive"),
+        ("keep-alive, Upgrade", "Upgrade, a b"),
+        ("keep-alive, Upgrade", "Upgrade; q=1"),
+        ("keep-alive, Upgrade", "up grade"),
+        ("callboard.v1,  bearer.x", "callboard.v1, bearer.x y"),
+        ("callboard.v1,  bearer.x", "callboard.v1; bearer.x"),
+        ("callboard.v1,  bearer.x", '"callboard.v1"'),
+        ("callboard.v1,  bearer.x", "bearer.a/b=="),
+        ("callboard.v1,  bearer.x", ""),
+        ("callboard.v1,  bearer.x", ","),
         (f"Sec-WebSocket-Key: {KEY}\r\n", ""),
         ("Sec-WebSocket-Version: 13\r\n", ""),
     ],
@@ -203,6 +212,37 @@ def test_a_handshake_that_is_not_as_it_should_be_is_left_alone(old: str, new: st
     asked = read_head(SOCKET.replace(old, new).encode())
 
     assert asked is not None and accept_socket(asked.headers) is None
+
+
+def _handshakes(*usual: str) -> st.SearchStrategy[str]:
+    """Values of a header: those that clients send, such with pieces changed, and others."""
+    pieces = st.sampled_from([*usual, ",", ", ", " ", "\t", ";", "=", "/", '"', "x", "upgrade", "13"])
+    return st.sampled_from(usual) | st.lists(pieces, max_size=4).map("".join)
+
+
+@settings(max_examples=1000)
+@given(
+    st.fixed_dictionaries(
+        {
+            "Upgrade": _handshakes("websocket", "WebSocket"),
+            "Connection": _handshakes("Upgrade", "keep-alive, Upgrade"),
+            "Sec-WebSocket-Key": _handshakes(KEY),
+            "Sec-WebSocket-Version": _handshakes("13"),
+        },
+        optional={
+            "Sec-WebSocket-Protocol": _handshakes("callboard.v1", "bearer.e30.e30.x"),
+            "Sec-WebSocket-Extensions": _handshakes("permessage-deflate", "client_max_window_bits"),
+        },
+    )
+)
+def test_a_handshake_is_accepted_only_where_the_library_accepts_it(given_headers: dict[str, str]) -> None:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in given_headers.items())
+    asked = read_head(f"GET /callbacks/sessions/{SESSION}/ws HTTP/1.1\r\n{lines}\r\n".encode())
+    assert asked is not None
+
+    if accept_socket(asked.headers) is not None:
+        headers = Headers([(name.decode(), value.decode()) for name, value in asked.headers.items()])
+        ServerProtocol(extensions=[COMPRESSION]).process_request(Request("/", headers))
 
 
 def test_heads_are_written() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import httptools
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge.errors import Problem
 from edge.transports.fast import plain_request
@@ -54,6 +57,8 @@ def test_a_plain_request_is_read_whole() -> None:
         request(length=str(len(BODY) - 1)),
         request(length=f"+{len(BODY)}"),
         request(length="-1"),
+        request(length="9" * 5000),
+        request(length="0" * 5000 + str(len(BODY))),
         request(length=""),
         request() + request(),
         request()[:-1],
@@ -65,6 +70,56 @@ def test_a_plain_request_is_read_whole() -> None:
 )
 def test_what_is_not_plain_is_left_to_uvicorn(data: bytes) -> None:
     assert read_request(data) is None
+
+
+class Parsed:
+    """What uvicorn's parser reads."""
+
+    def __init__(self, data: bytes) -> None:
+        self.url = self.body = b""
+        self.headers: list[tuple[str, str]] = []
+        self.complete = 0
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(data)
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.decode().lower(), value.decode().strip(" \t")))
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete += 1
+
+
+_VALUES = st.text(' \t!~azAZ09:;,="/', max_size=20) | st.text(
+    st.characters(min_codepoint=9, max_codepoint=255), max_size=8
+)
+_FIELDS = st.lists(st.tuples(st.text("abcXYZ-_!~09", min_size=1, max_size=12), _VALUES), max_size=4)
+_PIECES = st.sampled_from(["\r\n", "\n", "\r", " ", "\t", ":", "\0", "0", "9" * 30, "Content-Length: 3", "x: y"])
+
+
+@settings(max_examples=1000)
+@given(_FIELDS, st.sampled_from(["", "close", "Keep-Alive", "upgrade, keep-alive"]), st.data())
+def test_whatever_is_read_the_parser_reads_too_and_alike(
+    fields: list[tuple[str, str]], connection: str, data: st.DataObject
+) -> None:
+    fields = [*fields, *([("Connection", connection)] if connection else [])]
+    text = request(*(f"{name}: {value}" for name, value in fields)).decode("latin-1")
+    for place, piece in data.draw(st.lists(st.tuples(st.integers(0, len(text)), _PIECES), max_size=2)):
+        text = text[:place] + piece + text[place:]
+    sent = text.encode("latin-1")
+
+    found = read_request(sent)
+
+    if found is not None:
+        parsed = Parsed(sent)
+        assert (parsed.parser.get_method(), parsed.url, parsed.complete) == (b"POST", b"/events", 1)
+        assert parsed.parser.should_keep_alive() and parsed.body == found.body
+        assert dict(parsed.headers) == found.headers and len(parsed.headers) == len(found.headers)
 
 
 def test_a_head_that_is_longer_than_allowed_is_left_to_uvicorn() -> None:

@@ -102,7 +102,7 @@ def test_what_is_set_is_shown_where_nothing_is_to_be_set(words: str) -> None:
         run("octane", *words.split(), "--edge-url", NOWHERE)
 
 
-@pytest.mark.parametrize("edges", ["--feather 3", "1 2 3", "a b c d", "1 2 3 4 5", "clear 1"])
+@pytest.mark.parametrize("edges", ["--feather 3", "1 2 3", "a b c d", "1 2 3 ²", "1 2 3 4 5", "clear 1"])
 def test_edges_that_are_none_are_a_mistake(edges: str) -> None:
     given = parse("octane", "region", *edges.split())
 
