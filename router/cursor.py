@@ -106,7 +106,7 @@ class Blocks:
         return not sequence >> 6 * self._width
 
     def move(self, index: int, sequence: int) -> None:
-        """Replaces the sequence of a shard by a greater one, which fits."""
+        """Replaces the sequence of a shard by one that is no smaller, and fits."""
         self._text = self._with(index, sequence)
 
     def checked(self, index: int, check: int) -> str:
@@ -114,7 +114,7 @@ class Blocks:
         return f"{self._text}.{DIGITS[index]}{digits(check, _CHECK)}"
 
     def at(self, index: int, sequence: int, check: int) -> str:
-        """The cursor with another place in one shard, whose sequence fits, and the check of that."""
+        """The cursor with another place in one shard, whose sequence is no smaller and fits, and the check of that."""
         return f"{self._with(index, sequence)}.{DIGITS[index]}{digits(check, _CHECK)}"
 
     def _with(self, index: int, sequence: int) -> str:

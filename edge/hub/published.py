@@ -36,6 +36,7 @@ class PublishedCursors:
             self._generation, self._position = current, position
             places = zip((each.epoch for each in current.shards), position.sequences, strict=True)
             self._blocks = Blocks(current.number, 0, list(places))
-        if self._blocks.fits(ack.sequence):
+        # An event whose copy was received before its acknowledgement may lie before the position, and have fewer digits.
+        if self._blocks.fits(ack.sequence) and ack.sequence >= position.sequences[shard.index]:
             return self._blocks.at(shard.index, ack.sequence, check)
         return str(cursor_of(position.at(shard, ack.sequence), current.epoch, (shard.index, check)))

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -170,9 +170,12 @@ def cutting(socket: bool) -> Callable[[], Cut]:
 
 
 async def reads_it_all(
-    edge: RunningEdge, entity: str, name: str, command: list[str]
+    edge: RunningEdge, entity: str, name: str, command: list[str], *changes: Callable[[], Awaitable[None]]
 ) -> tuple[Client, list[str], float]:
-    """Lets a client read while its wire breaks; gives it, the stream's cursors, and how late the last event came."""
+    """Lets a client read while its wire breaks, and while the changes are made, spread over that.
+
+    Gives the client, the stream's cursors, and how late the last event came.
+    """
     session = await edge.session(subjects=[f"job.{entity}.>"])
     start = (await edge.poll(session))["next"]
     cursors: list[str] = []
@@ -180,10 +183,16 @@ async def reads_it_all(
     async with Proxy(edge.port, cut=cutting(name in SOCKETS), whole=b"\n\n" if name in HASTY else b"") as proxy:
         url = f"{proxy.url}/callbacks/sessions/{session}"
         async with client.running(*command, name, url, str(READERS), start):
-            while proxy.cuts < CUTS:
-                cursors += await edge.numbers(entity, 6, len(cursors))
-                before = proxy.cuts
-                await client.until(lambda: proxy.cuts > before or client.fewest >= len(cursors))
+            for step in range(len(changes) + 1):
+                while proxy.cuts < CUTS * (step + 1) / (len(changes) + 1):
+                    cursors += await edge.numbers(entity, 6, len(cursors))
+                    before = proxy.cuts
+                    await client.until(lambda: proxy.cuts > before or client.fewest >= len(cursors))
+                if step < len(changes):
+                    change = asyncio.ensure_future(changes[step]())
+                    while not change.done():
+                        cursors += await edge.numbers(entity, 6, len(cursors))
+                    await change
             proxy.cut = None
             proxy.sever()
             # Comes after all that might yet come twice; and then one that nothing follows.

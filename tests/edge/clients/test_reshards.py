@@ -1,4 +1,7 @@
-"""The JavaScript and Python clients while the events go to other streams: each event once, those of an entity in their order."""
+"""Clients while the events go to other streams: each event once, those of an entity in their order.
+
+Those of Callboard, and those of others on a wire that breaks.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from router.cursor import parse_cursor
 from router.sdk.reader import SessionReader
+from tests.edge.clients.test_clients import GO, NPM, PYTHON, QUIET, REPEATS, go, npm, python, reads_it_all
 from tests.edge.clients.test_javascript import package, run
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.test_reading_shards import reshard_soon
 from tests.router.resharding import SHORT, broker_of, reshard
 from tests.waiting import eventually, in_time
 
-__all__ = ["package"]
+__all__ = ["go", "npm", "package", "python"]
 
 pytestmark = pytest.mark.slow
 
@@ -119,3 +124,34 @@ async def test_the_python_client_reads_each_event_once_through_reshards(
             last = seen.pop()
 
     assert numbers([*seen, last]) == {entity: list(range(60)) for entity in ENTITIES}
+
+
+def places(cursors: list[str], own: dict[str, None]) -> list[tuple[str, int]]:
+    """Where events lie by their cursors; `own` are the streams of their entity, the latest last."""
+    found = []
+    for cursor in cursors:
+        parts = {part.epoch: part.sequence for part in parse_cursor(cursor).parts}
+        epoch = next(epoch for epoch in reversed(own) if epoch in parts)
+        found.append((epoch, parts[epoch]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [*(("npm", name) for name in NPM), *(("python", name) for name in PYTHON), *(("go", name) for name in GO)],
+)
+async def test_a_client_on_a_wire_that_breaks_reads_it_all_through_reshards(
+    edge_factory: EdgeFactory, own_nats: str, entity: str, request: pytest.FixtureRequest, way: str, name: str
+) -> None:
+    command: list[str] = request.getfixturevalue(way)
+    async with broker_of(own_nats) as broker, edge_factory(nats=own_nats, topology=SHORT, session=QUIET) as edge:
+        client, cursors, _ = await reads_it_all(
+            edge, entity, name, command, lambda: reshard_soon(broker, 3), lambda: reshard_soon(broker, 2)
+        )
+
+    checked = [next(part for part in parse_cursor(cursor).parts if part.check >= 0) for cursor in cursors]
+    own = dict.fromkeys(part.epoch for part in checked)
+    assert len(own) == 3 and places(cursors, own) == [(part.epoch, part.sequence) for part in checked]
+    for seen in client.seen:
+        read = places(seen, own)
+        assert (sorted(set(read), key=read.index) if name in REPEATS else read) == places(cursors, own)
