@@ -16,9 +16,9 @@ async function follow(live) {
     items.push(...seen(batch.items));
   });
   await answer.closed;
-  return { items, closed: answer.streamClosed, offset: answer.offset };
+  const over = await stream({ url, offset: answer.offset, live: true });
+  return { items, closed: answer.streamClosed, over: [await over.json(), over.streamClosed] };
 }
 
 const [sse, poll] = await Promise.all([follow("sse"), follow("long-poll")]);
-const over = await stream({ url, offset: sse.offset, live: true });
-console.log(JSON.stringify({ first, sse, poll, over: [await over.json(), over.streamClosed] }));
+console.log(JSON.stringify({ first, sse, poll }));

@@ -121,7 +121,7 @@ async def test_the_protocol_s_client_reads_a_run_and_goes_on_at_its_offset_to_th
 
     assert process.returncode == 0, errors.decode()
     said = json.loads(out)
-    rest = {"items": ["two", "three", "completion"], "closed": True, "offset": said["sse"]["offset"]}
+    rest = {"items": ["two", "three", "completion"], "closed": True}
     assert said["first"] == ["workflow_start", "one"]
-    assert said["sse"] == said["poll"] == rest
-    assert said["over"] == [[], True]
+    # Offsets behind the end may differ: a poll may have been led past events of others.
+    assert said["sse"] == said["poll"] == {**rest, "over": [[], True]}
