@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from router.codec import decode
-from router.cursor import check_of, token
+from router.cursor import FOREIGN, check_of, token
 from router.errors import BadEvent, deadletter_reason
 from router.event import Event
 from router.layout import ORIGINAL, Shard
@@ -111,8 +111,8 @@ class Record:
         """The cursor of a client that has seen everything up to and with this event."""
         # What `encoded` holds is of one epoch, too: a stream that is recreated is read again.
         if not self._cursor:
-            # Of several shards whoever hands it out says the cursor.
-            self._cursor = token(epoch, self.sequence, self.check)
+            # Of several shards whoever hands it out says the cursor, except of one in a former stream that is not there any more.
+            self._cursor = token(FOREIGN if "." in epoch else epoch, self.sequence, self.check)
         return self._cursor
 
     @property

@@ -6,15 +6,17 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import NamedTuple
 
 from router.broker import Broker
 from router.catalogue import Delivery, find
 from router.events_state import EventsState
 from router.keyed_past import KeyedPast, ReadBudget, is_keyed, is_named_by_key
+from router.layout import Generation
 from router.position import Position
 from router.record import Record, age
+from router.trail import Trail
 
 # A snapshot that is a second old serves a crowd that comes at once: what came since then follows it as it does any other.
 REUSED_SECONDS = 1.0
@@ -96,7 +98,7 @@ class Snapshots:
             await asyncio.sleep(0)
         records, unsearched = await self._with_keys(list(newest.values()), upto, life, state)
         records, dropped = _bounded(records)
-        return StreamSnapshot(records, upto, left_out + dropped, unsearched)
+        return StreamSnapshot(list(_placed(records, upto, state)), upto, left_out + dropped, unsearched)
 
     async def _pages(
         self, patterns: tuple[str, ...], upto: Position, state: EventsState
@@ -135,6 +137,36 @@ def _is_of_latest(record: Record) -> bool:
 def snapshot_order(record: Record) -> tuple[int, int, int]:
     """The order in which a snapshot is shown, so that a client may go on in one: by generation, shard and sequence."""
     return record.shard.generation, record.shard.index, record.sequence
+
+
+def _placed(records: list[Record], upto: Position, state: EventsState) -> Iterator[Record]:
+    """Records in `snapshot_order`, with the places of a client that was shown them up to there: who goes on at one misses nothing."""
+    if state.layout.current.number == 0:
+        # In one stream each says its own.
+        yield from records
+        return
+    for generation in state.layout.generations:
+        shown = [record for record in records if record.shard.generation == generation.number]
+        if shown:
+            trail = Trail(_before(shown, generation, upto, state), state.layout)
+            for record in shown:
+                # Others come to it from elsewhere.
+                placed = record.copied()
+                trail.add(placed)
+                yield placed
+
+
+def _before(shown: list[Record], generation: Generation, upto: Position, state: EventsState) -> Position:
+    """The position in a generation behind which lies nothing up to `upto` but what is shown, and what that supersedes."""
+    last = state.last_of(generation.number)
+    first = {record.shard.index: record.sequence for record in reversed(shown)}
+    return Position(
+        generation.number,
+        tuple(
+            first[shard.index] - 1 if shard.index in first else min(upto.of(shard), last.of(shard))
+            for shard in generation.shards
+        ),
+    )
 
 
 def _bounded(newest: Iterable[Record]) -> tuple[list[Record], int]:

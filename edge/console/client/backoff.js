@@ -51,3 +51,9 @@ const LOOPBACK = /^(localhost|127\.|\[?::1\]?$)|\.localhost$/;
 export function reachable(url) {
   return globalThis.navigator?.onLine !== false || LOOPBACK.test(new URL(url).hostname);
 }
+
+export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** How long a refusal is waited after; for ever where another try would change nothing. */
+export const later = ({ status, retryAfter }, backoff) =>
+  status === 429 || status === 408 || status >= 500 ? Math.max(retryAfter, backoff.next()) : Infinity;

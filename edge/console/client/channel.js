@@ -6,8 +6,8 @@
  * forgotten when it is full, and then read from the store as well. Nobody waits for a slow one.
  */
 
-import { Backoff } from "./backoff.js";
-import { covers, follows, union } from "./cursor.js";
+import { Backoff, sleep } from "./backoff.js";
+import { behind, covers, follows, placesOf, union } from "./cursor.js";
 import { Refusal, ask, query, sessionPath } from "./http.js";
 import { Stream } from "./stream.js";
 
@@ -48,10 +48,10 @@ export class Subscriber {
   // Whether the server has taken what it asks for.
   checked = false;
   upto = null;
-  // The ids of what it was given of the store last: of several shards the stream may bring some of it in another order.
-  read = new Set();
   buffer = [];
   unread = 0;
+  // How far it has come in each shard: the store and the stream bring what lies in several in different orders.
+  #had = new Map();
   #out = [];
   #due = 0;
   #flushed = -Infinity;
@@ -64,11 +64,11 @@ export class Subscriber {
     this.subjects = subjects;
     this.types = types;
     this.start = start;
-    this.cursor = /^[12]-/.test(start.cursor) ? start.cursor : null;
+    this.rewind(/^[12]-/.test(start.cursor) ? start.cursor : null);
   }
 
   give(event) {
-    if (this.read.delete(event.id) || (event.cursor && !follows(event.cursor, this.cursor))) return;
+    if (event.cursor && !this.reach(placesOf(event.cursor, true))) return;
     this.cursor = event.cursor ?? this.cursor;
     this.unread += 1;
     const now = performance.now();
@@ -76,6 +76,17 @@ export class Subscriber {
     if (waiting === 1) this.#plan(now);
     // Timers of a hidden page come late.
     else if (waiting >= HANDFUL || now >= this.#due) this.flush();
+  }
+
+  /** It has had all up to some places; says whether any of these is news. */
+  reach(places) {
+    return behind(places, this.#had).filter((place) => this.#had.set(...place)).length;
+  }
+
+  /** What comes behind a cursor is news to it, also what it has had already. */
+  rewind(cursor) {
+    this.cursor = cursor;
+    this.#had = new Map(cursor && placesOf(cursor));
   }
 
   #plan(now) {
@@ -201,8 +212,8 @@ export class Channel {
   }
 
   #spec() {
-    const named = { ...(this.#subjects && { subjects: this.#subjects }), ...(this.#types && { events: this.#types }) };
-    return { delivery_method: "websocket", ttl: TTL, ...this.#rest, ...named };
+    const { events } = this.#rest;
+    return { delivery_method: "websocket", ttl: TTL, ...this.#rest, subjects: this.#subjects ?? undefined, events: this.#types ?? events };
   }
 
   #wanted() {
@@ -213,8 +224,8 @@ export class Channel {
 
   #covered({ subjects, types }) {
     if (this.#way.session) return true;
-    const named = !this.#subjects || (subjects?.every((one) => this.#subjects.some((wide) => covers(wide, one))) ?? false);
-    return named && (!this.#types || (types?.every((one) => this.#types.includes(one)) ?? false));
+    const named = !this.#subjects || subjects?.every((one) => this.#subjects.some((wide) => covers(wide, one)));
+    return named && (!this.#types || types?.every((one) => this.#types.includes(one)));
   }
 
   /** Lets the session name all that is asked for now, and, where that is wanted, no more. */
@@ -257,8 +268,8 @@ export class Channel {
   #notice(notice) {
     const { control, cursor } = notice;
     for (const each of this.#subscribers) {
-      if (control === "bye" && cursor && each.cursor && follows(each.cursor, cursor)) each.cursor = cursor;
-      if (control === "gap" && notice.reset) each.cursor = this.#stream.cursor;
+      if (control === "bye" && cursor && each.cursor && follows(each.cursor, cursor)) each.rewind(cursor);
+      if (control === "gap" && notice.reset) each.rewind(this.#stream.cursor);
       if (control === "position" || control === "heartbeat") {
         if (each.joining || !this.#stream.cursor || each.cursor === this.#stream.cursor) continue;
         each.cursor = this.#stream.cursor;
@@ -308,19 +319,18 @@ export class Channel {
         if (!first && !this.#covered(subscriber)) this.#aiming ??= setTimeout(() => this.#aim(false), TOGETHER);
         else this.#cover();
         if (page.gap) subscriber.send({ say: "notice", notice: { control: "gap", ...page.gap } });
-        if (page.has_more) subscriber.read.clear();
-        for (const event of page.events) {
-          subscriber.give(event);
-          subscriber.read.add(event.id);
-        }
+        for (const event of page.events) subscriber.give(event);
         position = { cursor: page.next };
         await covered;
-        if (!page.next.startsWith("snapshot") && !follows(subscriber.upto, page.next)) return this.#joined(subscriber);
+        if (!page.next.startsWith("snapshot")) {
+          subscriber.reach(placesOf(page.next));
+          if (!follows(subscriber.upto, page.next)) return this.#joined(subscriber);
+        }
         backoff.reset();
         if (page.has_more) continue;
         // All that is stored was read. Where the streams are others by now, that place is in the former ones.
         subscriber.upto = this.#stream.cursor;
-        await new Promise((resolve) => setTimeout(resolve, LATER));
+        await sleep(LATER);
       } catch (fault) {
         const { status = 0, code = "", retryAfter = 0 } = fault instanceof Refusal ? fault : {};
         if (code === "bad_cursor") position = this.#lose(subscriber);
@@ -328,7 +338,7 @@ export class Channel {
           subscriber.refused = { reason: fault.message, code };
           return this.#tell(subscriber);
         }
-        await new Promise((resolve) => setTimeout(resolve, Math.max(retryAfter, backoff.next())));
+        await sleep(Math.max(retryAfter, backoff.next()));
       }
     }
   }
@@ -348,7 +358,7 @@ export class Channel {
 
   #lose(subscriber) {
     subscriber.send({ say: "notice", notice: { control: "gap", from: subscriber.cursor, to: subscriber.upto } });
-    subscriber.cursor = null;
+    subscriber.rewind(null);
     return subscriber.upto ? { cursor: subscriber.upto } : {};
   }
 

@@ -1,5 +1,7 @@
 /** Asks the server over HTTP, and tells a refusal from a broken network. */
 
+import { sleep } from "./backoff.js";
+
 // For one answer; the server itself answers within a second or two.
 const PATIENCE = 10_000;
 
@@ -12,20 +14,15 @@ const FRESHENING = 2_000;
 export class Refusal extends Error {
   constructor(status, { code = "", detail = "", retryAfter = null, field = "" } = {}) {
     super(detail || `the server answered ${status}`);
-    this.name = "Refusal";
-    this.status = status;
-    this.code = code;
-    this.retryAfter = retryAfter;
-    this.field = field;
+    Object.assign(this, { name: "Refusal", status, code, retryAfter, field });
   }
 
   static async of(response) {
     const problem = (await response.json().catch(() => null)) ?? {};
-    const seconds = Number.parseFloat(response.headers.get("Retry-After"));
     return new Refusal(response.status, {
       ...problem,
       detail: problem.detail ?? problem.title,
-      retryAfter: Number.isFinite(seconds) ? seconds * 1000 : null,
+      retryAfter: Number.parseFloat(response.headers.get("Retry-After")) * 1000 || null,
     });
   }
 }
@@ -60,7 +57,7 @@ export async function freshen(base, { credentials }) {
   const life = new AbortController();
   const signal = AbortSignal.any([life.signal, AbortSignal.timeout(FRESHENING)]);
   const asking = Array.from({ length: CONNECTIONS }, async (_, turn) => {
-    await new Promise((resolve) => setTimeout(resolve, turn * BETWEEN));
+    await sleep(turn * BETWEEN);
     if (!signal.aborted) await fetch(`${base}/livez`, { method: "HEAD", cache: "no-store", credentials, signal });
   });
   await Promise.any(asking).catch(() => {});
@@ -70,4 +67,4 @@ export async function freshen(base, { credentials }) {
 export const sessionPath = (id) => `/callbacks/sessions/${encodeURIComponent(id)}`;
 
 /** A key that nothing else has. `crypto.randomUUID` is for secure contexts only. */
-export const unique = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
+export const unique = () => crypto.getRandomValues(new Uint32Array(4)).join("-");

@@ -11,6 +11,7 @@
  * behind the last event that was dealt with. All tabs of an origin share one connection.
  */
 
+import { sleep } from "./backoff.js";
 import { ask, query, sessionPath, unique } from "./http.js";
 import { join } from "./share.js";
 import { Subscription } from "./subscription.js";
@@ -36,10 +37,9 @@ function identity(token) {
 
 const storeOf = (persist) => {
   if (!persist) return null;
-  const { storage, key } = typeof persist === "string" ? { key: persist } : persist;
-  const kept = storage ?? globalThis.localStorage;
+  const { storage = globalThis.localStorage, key } = persist.key ? persist : { key: persist };
   const name = `callboard.cursor.${key}`;
-  return { get: () => kept?.getItem(name) ?? null, set: (cursor) => kept?.setItem(name, cursor) };
+  return { get: () => storage?.getItem(name), set: (cursor) => storage?.setItem(name, cursor) };
 };
 
 /** The way to one server, for any number of subscriptions. */
@@ -58,7 +58,7 @@ export class Board {
   constructor(url = globalThis.location?.origin, options = {}) {
     const found = SESSION.exec(String(url));
     this.base = (found ? found[1] : new URL(url, globalThis.location?.href).href).replace(/\/+$/, "");
-    if (!/^https?:\/\//i.test(this.base)) throw new TypeError(`${url}: a client reads at an edge, by http:// or https://`);
+    if (!/^https?:\/\//i.test(this.base)) throw new TypeError(`${url}: must be http:// or https://`);
     this.#session = found ? decodeURIComponent(found[2]) : null;
     this.#options = options;
     this.#token = options.token ?? null;
@@ -83,16 +83,17 @@ export class Board {
     const keep = storeOf(persist);
     const kept = keep?.get();
     const start = kept ? { cursor: kept } : cursor ? { cursor } : since ? { since } : last ? { last } : {};
-    const subscription = new Subscription(this.#link, { subjects, types, start, session }, keep);
-    if (listener) subscription.on("*", listener);
-    subscription.start();
-    return subscription;
+    return this.#follow({ subjects, types, start, session }, listener, keep);
   }
 
   /** Reads any stream of server-sent events of this server; its pieces are events whose type is their name, or `message`. */
   source(path, listener = null) {
     const source = new URL(path, `${this.base}/`).href;
-    const subscription = new Subscription(this.#link, { subjects: null, types: null, start: {}, session: {}, source });
+    return this.#follow({ subjects: null, types: null, start: {}, session: {}, source }, listener);
+  }
+
+  #follow(read, listener, keep) {
+    const subscription = new Subscription(this.#link, read, keep);
     if (listener) subscription.on("*", listener);
     subscription.start();
     return subscription;
@@ -128,7 +129,7 @@ export class Board {
     const transports = !transport || transport === "auto" ? ORDER : [transport].flat();
     const renewable = typeof this.#token === "function";
     const way = { base: this.base, session: this.#session, transports, silence, backoff, renewable, source, ticket: Boolean(ticket) };
-    const rest = { ...(this.#options.name && { name: this.#options.name }), ...session };
+    const rest = { name: this.#options.name || undefined, ...session };
     // Who asks for the same may share: the rest of what is asked for, the way, and who asks.
     const key = JSON.stringify([way, rest, identity(token)]);
     const read = { subjects, types, start: subscription.cursor ? { cursor: subscription.cursor } : start };
@@ -210,7 +211,7 @@ export class Board {
 
   /** Stores an event, once: where the answer was lost it is sent again, and recognised. Returns the server's answer. */
   publish(subject, data = {}, { type, ...more } = {}) {
-    return this.store({ subject, data, ...(type ? { type } : {}), ...more });
+    return this.store({ subject, data, type: type || undefined, ...more });
   }
 
   /** The same of an event in any shape that `POST /events` takes. */
@@ -222,7 +223,7 @@ export class Board {
       } catch (fault) {
         const lasting = fault.status && fault.status < 500 && fault.status !== 429;
         if (lasting || tried >= TRIES.length) throw fault;
-        await new Promise((resolve) => setTimeout(resolve, Math.max(fault.retryAfter ?? 0, TRIES[tried] * (0.5 + Math.random()))));
+        await sleep(Math.max(fault.retryAfter ?? 0, TRIES[tried] * (0.5 + Math.random())));
       }
     }
   }
@@ -263,7 +264,7 @@ export class Board {
 /** A subscription that has its board's methods, too: for a page that reads one thing. */
 export function connect(url, options = {}) {
   const { token, ticket, transport, share, silence, backoff, pauseHidden, name, ...read } = options;
-  const board = new Board(url, { token, ticket, transport, share, silence, backoff, pauseHidden, name });
+  const board = new Board(url, options);
   const subscription = board.subscribe(read);
   const end = subscription.close.bind(subscription);
   for (const name of ["get", "post", "publish", "store", "command", "ticket", "history", "frames", "subscribe"]) {

@@ -82,18 +82,18 @@ function byWorker(link, { ready, hear, failed }) {
   const { port } = worker;
   links.add(link);
   let silent = 0;
-  // What the worker says of the number of its pages comes too late for a page that is being left.
-  const part = () => {
+  link.end = () => {
     links.delete(link);
+    // What the worker says of the number of its pages comes too late for a page that is being left.
     link.tabs = 0;
     for (const other of links) other.tabs -= 1;
-  };
-  const give = () => {
-    part();
     clearTimeout(starting);
     clearInterval(living);
-    port.onmessage = worker.onerror = null;
     port.close();
+  };
+  const give = () => {
+    link.end();
+    port.onmessage = worker.onerror = null;
     failed();
   };
   const starting = setTimeout(give, STARTING);
@@ -110,12 +110,6 @@ function byWorker(link, { ready, hear, failed }) {
     if (data.say === "hello") ready((message) => port.postMessage(message));
     else if (data.say === "tabs") link.tabs = data.count;
     else if (data.say !== "alive") hear(data);
-  };
-  link.end = () => {
-    part();
-    clearTimeout(starting);
-    clearInterval(living);
-    port.close();
   };
 }
 

@@ -1,7 +1,8 @@
 /** Reads any stream of server-sent events, once for all who ask for the same address. */
 
-import { Backoff, Pause, reachable } from "./backoff.js";
+import { Backoff, Pause, later, reachable } from "./backoff.js";
 import { Refusal, bearer, freshen } from "./http.js";
+import { IDLE } from "./subscription.js";
 import { pieces } from "./transports.js";
 
 // Browsers have six connections to a host over HTTP/1.1, for all tabs. One is for the events of all subscriptions, the others
@@ -39,7 +40,7 @@ export class Source {
   #last = "";
   #hint = 0;
   #over = false;
-  #state = { phase: "idle", transport: null, session: null, retryAt: null, reason: "", code: "", offset: 0 };
+  #state = IDLE;
 
   constructor(way, _rest, asks) {
     this.#way = way;
@@ -103,14 +104,13 @@ export class Source {
 
   async #read(signal) {
     const connection = (this.#connection = new AbortController());
-    const stop = () => connection.abort();
-    signal.addEventListener("abort", stop);
+    const ended = AbortSignal.any([signal, connection.signal]);
     let heard = Date.now();
     let silence = SILENCE;
     let silent = false;
     const watchdog = setInterval(() => {
       silent = Date.now() - heard > silence;
-      if (silent) stop();
+      if (silent) connection.abort();
     }, 500);
     try {
       const response = await fetch(this.#way.source, {
@@ -120,25 +120,24 @@ export class Source {
           ...(this.#last && { "Last-Event-ID": this.#last }),
         },
         cache: "no-store",
-        signal: connection.signal,
+        signal: ended,
       });
       if (response.status === 204) this.#over = true;
       else if (!response.ok) throw await Refusal.of(response);
       else {
         this.#backoff.reset();
         this.#set({ phase: "live", transport: "sse", reason: "", code: "" });
-        const link = { heard: () => (heard = Date.now()), hint: (milliseconds) => (this.#hint = milliseconds), signal: connection.signal };
+        const link = { heard: () => (heard = Date.now()), hint: (milliseconds) => (this.#hint = milliseconds), signal: ended };
         for await (const piece of pieces(response, link)) silence = this.#take(piece) || silence;
       }
     } catch (fault) {
       if (fault instanceof Refusal) {
         this.#set({ reason: fault.message, code: fault.code || String(fault.status) });
-        return fault.status === 429 || fault.status >= 500 ? Math.max(fault.retryAfter ?? 0, this.#backoff.next()) : Infinity;
+        return later(fault, this.#backoff);
       }
     } finally {
       clearInterval(watchdog);
       if (silent) await freshen(this.#way.base, {});
-      signal.removeEventListener("abort", stop);
     }
     return this.#backoff.next(this.#hint);
   }

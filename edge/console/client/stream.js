@@ -1,8 +1,9 @@
 /** Keeps the events of one session coming: one connection at a time, resumed behind the last event that it handed on. */
 
-import { Backoff, Pause, reachable } from "./backoff.js";
+import { Backoff, Pause, later, reachable } from "./backoff.js";
 import { follows } from "./cursor.js";
 import { Refusal, ask, bearer, freshen, sessionPath } from "./http.js";
+import { IDLE } from "./subscription.js";
 import { POLL_WAIT, TRANSPORTS } from "./transports.js";
 
 // A connection must have lived this long before its end counts as the first failure again.
@@ -26,21 +27,6 @@ const EXPIRED = 4003;
 const NO_SESSION = 4505;
 const BAD_CURSOR = 4506;
 
-/** Tells the server's time from this machine's, to within half a round trip. */
-class ServerClock {
-  offset = 0;
-  #error = Infinity;
-
-  /** The server said `time` at some moment between `sent` and `received`. */
-  measure(time, sent, received) {
-    const error = (received - sent) / 2;
-    if (!Number.isFinite(time) || error > this.#error) return;
-    this.#error = error;
-    // Two clocks that may be one are taken for one: on a single machine latencies are then exact.
-    this.offset = time >= sent - 5 && time <= received + 5 ? 0 : time - (sent + received) / 2;
-  }
-}
-
 export class Stream {
   #way;
   #told;
@@ -51,7 +37,9 @@ export class Stream {
   #transports;
   #backoff;
   #pause = new Pause();
-  #clock = new ServerClock();
+  // How far the server's clock is ahead of this machine's, and by how much that may be wrong (ms).
+  #offset = 0;
+  #error = Infinity;
   #life = null;
   #connection = null;
   #suspect = () => {};
@@ -66,7 +54,7 @@ export class Stream {
   #resting = false;
 
   stats = { connections: 0, duplicates: 0, gaps: 0 };
-  state = { phase: "idle", transport: null, session: null, retryAt: null, reason: "", code: "", offset: 0 };
+  state = IDLE;
 
   /**
    * `way` has `base`, `session` (of somebody else: it is read and never made or deleted), `transports`, `silence`, `backoff`, `ticket`.
@@ -190,8 +178,7 @@ export class Stream {
       this.#doubt = false;
       return this.#backoff.next();
     }
-    const later = refusal.status === 429 || refusal.status === 408 || refusal.status >= 500;
-    return later ? Math.max(refusal.retryAfter, this.#backoff.next()) : Infinity;
+    return later(refusal, this.#backoff);
   }
 
   #ended({ code = 0, reason = "", ready = false, lived = 0 }) {
@@ -246,7 +233,7 @@ export class Stream {
   async #create(token, signal) {
     const create = (body) => ask(this.#way.base, "POST", "/callbacks/sessions", { body, token, signal });
     try {
-      return await create({ ...this.#spec, ...(this.#cursor ? { cursor: this.#cursor } : {}) });
+      return await create({ ...this.#spec, cursor: this.#cursor || undefined });
     } catch (fault) {
       if (!this.#cursor || !(fault instanceof Refusal) || ![400, 409, 410, 422].includes(fault.status)) throw fault;
       const answer = await create(this.#spec);
@@ -277,7 +264,7 @@ export class Stream {
     const { id } = this.#session;
     const link = {
       url: (rest) => this.#way.base + sessionPath(id) + rest,
-      query: { ...(this.#cursor ? { cursor: this.#cursor } : this.#way.start) },
+      query: this.#cursor ? { cursor: this.#cursor } : this.#way.start,
       signal: connection.signal,
       headers: bearer(token),
       // A long poll is a silence, too.
@@ -297,7 +284,7 @@ export class Stream {
       },
     };
     const watchdog = this.#watch(link, watch, connection, transport, began);
-    let end = { reason: "" };
+    let end;
     try {
       if (!signal.aborted) end = await TRANSPORTS[transport](link);
     } catch (fault) {
@@ -310,7 +297,7 @@ export class Stream {
       this.#connection = null;
     }
     if (this.#choice > 0 && Date.now() - began > FALLBACK_LIFE) this.#choice = 0;
-    return { ...end, reason: watch.reason || end.reason, ready: watch.ready > 0, lived: watch.ready ? Date.now() - watch.ready : 0 };
+    return { ...end, reason: watch.reason || end?.reason, ready: watch.ready > 0, lived: watch.ready ? Date.now() - watch.ready : 0 };
   }
 
   /** Ends a connection that has gone silent: the server speaks every few seconds, or is asked to. */
@@ -361,9 +348,18 @@ export class Stream {
     this.stats.connections += 1;
     this.#heartbeat = Number(notice.heartbeat_seconds) || HEARTBEAT;
     // The handshake's own steps lie before the server's clock was read, so its first half is the longer one.
-    this.#clock.measure(Date.parse(notice.server_time), sent, received);
+    this.#measure(Date.parse(notice.server_time), sent, received);
     if (this.#session.aimed !== this.#aimed && !this.#way.session) return this.#connection.abort();
-    this.#set({ phase: "live", transport, session: this.#session.id, reason: "", code: "", retryAt: null, offset: this.#clock.offset });
+    this.#set({ phase: "live", transport, session: this.#session.id, reason: "", code: "", retryAt: null, offset: this.#offset });
+  }
+
+  /** The server said `time` at some moment between `sent` and `received`. */
+  #measure(time, sent, received) {
+    const error = (received - sent) / 2;
+    if (!Number.isFinite(time) || error > this.#error) return;
+    this.#error = error;
+    // Two clocks that may be one are taken for one: on a single machine latencies are then exact.
+    this.#offset = time >= sent - 5 && time <= received + 5 ? 0 : time - (sent + received) / 2;
   }
 
   #take(object) {

@@ -11,7 +11,7 @@ const OVER = ["closed", "ended", "refused"];
 // A queue for `for await` acknowledges so many at once.
 const HANDFUL = 100;
 
-const IDLE = Object.freeze({ phase: "idle", transport: null, session: null, retryAt: null, reason: "", code: "", offset: 0 });
+export const IDLE = Object.freeze({ phase: "idle", transport: null, session: null, retryAt: null, reason: "", code: "", offset: 0 });
 
 export class Subscription {
   #link;
@@ -178,7 +178,6 @@ function guarded(listener, value) {
   try {
     listener(value);
   } catch (fault) {
-    if (globalThis.reportError) reportError(fault);
-    else queueMicrotask(() => { throw fault; });
+    queueMicrotask(() => { throw fault; });
   }
 }

@@ -2,8 +2,8 @@
  * Holds one connection open over WebSocket, SSE or polling.
  *
  * Each transport takes a link (`url(path)`, `query`, `headers`, `ticket()`, `signal`, `take(object)`, `heard()`, `hint(ms)`) and returns a
- * promise that settles when the connection is over: with `{code, reason}`, or by throwing `Refusal` where the server answered
- * with an HTTP status. It sets `link.ping` where it can ask the server for a sign of life. None of them reconnects: that is
+ * promise that settles when the connection is over: with `{code, reason}` of a close, with nothing, or by throwing `Refusal` where
+ * the server answered with an HTTP status. It sets `link.ping` where it can ask the server for a sign of life. None of them reconnects: that is
  * the stream's business, so that there are never two.
  */
 
@@ -12,20 +12,18 @@ import { Refusal, query } from "./http.js";
 // For the closing handshake (ms).
 const CLOSING = 250;
 
-const left = { code: 1000, reason: "left" };
-
 async function websocket(link) {
   // A browser's socket can send no header of ours.
   const ticket = await link.ticket();
-  if (link.signal.aborted) return left;
+  if (link.signal.aborted) return null;
   return new Promise((resolve) => {
     const address = link.url(`/ws${query({ ...link.query, controls: "all", ticket })}`).replace(/^http/, "ws");
     const socket = new WebSocket(address);
     const leave = () => {
       // Deaf first, then closed: the next connection waits for the end of this one, but a peer that is gone never answers.
       socket.onmessage = null;
-      socket.onclose = () => resolve(left);
-      setTimeout(resolve, CLOSING, left);
+      socket.onclose = () => resolve();
+      setTimeout(resolve, CLOSING);
       socket.close(1000);
     };
     socket.onopen = () => {
@@ -55,14 +53,13 @@ async function sse(link) {
     credentials: link.credentials,
     signal: link.signal,
   });
-  if (response.status === 204) throw new Refusal(204, { detail: "the server has nothing more to say" });
+  if (response.status === 204) throw new Refusal(204, { detail: "nothing more comes" });
   if (!response.ok) throw await Refusal.of(response);
   for await (const { name, data, id } of pieces(response, link)) {
     const object = JSON.parse(data);
     if (name && name !== "message") link.take({ control: name, ...object });
     else link.take(object.cursor ? object : { ...object, cursor: id });
   }
-  return { code: 1000, reason: "the stream ended" };
 }
 
 /** The events of an SSE response: `{name, data, id}`; `heard` is called for every chunk, `hint` for `retry:`; it ends by `signal`. */

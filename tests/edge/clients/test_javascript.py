@@ -192,7 +192,7 @@ async def test_a_program_is_told_what_it_may_not(secured: SecuredFactory, entity
         told = await run(package, edge.url, entity, token("alice", read=[f"job.{entity}.>"]), text=REFUSED)
 
     assert told == [
-        ["TypeError", "localhost:8000: a client reads at an edge, by http:// or https://"],
+        ["TypeError", "localhost:8000: must be http:// or https://"],
         ["Refusal", "bad_token"],
         ["Refusal", "not_granted"],
         ["Refusal", "not_granted"],

@@ -53,6 +53,51 @@ process.exit(0);
 """
 
 
+# Each round publishes a job's twelve frames and its end, while two subscriptions begin with a snapshot.
+SNAPSHOTS = """
+import { connect } from "callboard-client";
+
+const [url, rounds] = [process.argv[2], Number(process.argv[3])];
+const pause = (most) => new Promise((done) => setTimeout(done, Math.random() * most));
+const publish = async (entity, type, data) => {
+  const body = JSON.stringify({ subject: `job.${entity}.${type}`, type, data });
+  const answer = await fetch(`${url}/events`, { method: "POST", headers: { "content-type": "application/json" }, body });
+  if (!answer.ok) throw new Error(await answer.text());
+};
+
+async function follow(board, entity) {
+  const seen = [];
+  const reading = board.subscribe({ subjects: [`job.${entity}.>`], cursor: "snapshot" });
+  for await (const { event_type: type, data } of reading) {
+    seen.push(data.n ?? type);
+    if (type === "completion") break;
+  }
+  return seen;
+}
+
+async function round(number) {
+  const entity = `e${number}`;
+  const board = connect(url, { subjects: [`alert.${entity}.>`] });
+  await new Promise((live) => board.onState(({ phase }) => phase === "live" && live()));
+  const published = (async () => {
+    for (let n = 1; n <= 12; n++) await publish(entity, "progress", { n });
+    await publish(entity, "completion", { success: true });
+  })();
+  await pause(30);
+  const first = follow(board, entity);
+  await pause(20);
+  const seen = await Promise.all([first, follow(board, entity), published]);
+  board.close();
+  return seen.slice(0, 2);
+}
+
+const seen = [];
+for (let n = 0; n < rounds; n += 4) seen.push(...(await Promise.all([0, 1, 2, 3].map((more) => round(n + more)))));
+console.log(JSON.stringify(seen.flat()));
+process.exit(0);
+"""
+
+
 class Said:
     def __init__(self, edge: RunningEdge) -> None:
         self.edge, self.count = edge, 0
@@ -94,6 +139,21 @@ async def test_subscriptions_of_a_page_read_each_event_once_through_reshards(
     now = numbers(printed["now"])
     assert all(found == list(range(found[0], 340)) for found in now.values())
     assert printed["gaps"] == 0
+
+
+async def test_a_subscription_that_begins_with_a_snapshot_reads_on_in_order_where_there_are_several_streams(
+    edge_factory: EdgeFactory, own_nats: str, package: Any
+) -> None:
+    async with broker_of(own_nats) as broker, edge_factory(nats=own_nats, topology=SHORT) as edge:
+        await reshard(broker, 3)
+
+        seen = await run(package, edge.url, "40", text=SNAPSHOTS)
+
+    assert len(seen) == 80
+    for each in seen:
+        # The snapshot has the newest progress so far, if any.
+        first = each[0] if isinstance(each[0], int) else 13
+        assert each == [*range(first, 13), "completion"]
 
 
 @pytest.mark.parametrize("transport", ["sse", "polling"])
