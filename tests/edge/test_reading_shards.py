@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -174,6 +174,38 @@ async def test_a_snapshot_has_the_newest_of_each_entity_and_then_what_comes(plac
     assert sorted(event["subject"] for event in page["events"] + rest["events"]) == [
         f"job.{entity}.progress" for entity in ENTITIES
     ]
+
+
+async def test_who_goes_on_at_any_event_of_a_snapshot_misses_none_of_it(place: Place) -> None:
+    async def say(entities: Sequence[str], *numbers: int) -> None:
+        for number in numbers:
+            await place.edge.publish(*({"subject": f"job.{each}.progress", "data": {"n": number}} for each in entities))
+
+    async def read(cursor: str) -> Events:
+        events: Events = []
+        while True:
+            page = (
+                await place.edge.http.get("/events", params={"subjects": "job.>", "cursor": cursor, "limit": 500})
+            ).json()
+            assert "gap" not in page
+            events += page["events"]
+            if not page["has_more"]:
+                return events
+            cursor = page["next"]
+
+    await say(ENTITIES, 0, 1)
+    await reshard_soon(place.broker, 4)
+    await say(ENTITIES[:5], 2, 3)
+    shown = await read("snapshot")
+    await say(ENTITIES, 4)
+
+    newest = {f"job.{each}.progress": 3 if each in ENTITIES[:5] else 1 for each in ENTITIES}
+    assert {event["subject"]: event["data"]["n"] for event in shown} == newest
+    for index, event in enumerate(shown):
+        rest = {(each["subject"], each["data"]["n"]) for each in await read(event["cursor"])}
+        missing = {each["subject"] for each in shown[index + 1 :]}
+        assert {(subject, newest[subject]) for subject in missing} | {(each, 4) for each in newest} <= rest
+        assert not {(each["subject"], 0) for each in shown[: index + 1]} & rest
 
 
 async def test_a_snapshot_has_the_newest_of_each_key_of_a_subject_in_any_generation(place: Place) -> None:
