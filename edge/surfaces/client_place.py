@@ -12,7 +12,7 @@ from edge.transports.sse import last_event_id
 from edge.view import View
 from router.cursor import Start, parse_start
 from router.errors import BadCursor
-from router.event_place import PlaceNumber, reached
+from router.event_place import PlaceNumber, locate
 from router.position import Position
 
 # The Last-Event-ID of clients that want all from the beginning.
@@ -29,8 +29,11 @@ class ClientPlace(NamedTuple):
 
     def has(self, place: PlaceNumber) -> bool:
         """Whether it has all events of an entity up to a place, and all parts of the one there."""
-        end = reached(place)
-        return self.after is not None and self.after.reaches(end) and not (self.had and end.reaches(self.after))
+        if self.after is None:
+            return False
+        end = locate(place)
+        at = self.after.of(end.shard)
+        return at > end.sequence or (at == end.sequence and not self.had)
 
 
 async def client_place(request: Request, patterns: tuple[str, ...]) -> ClientPlace:

@@ -33,6 +33,16 @@ def test_a_client_has_the_end_of_a_run_or_some_of_it_or_nothing(place: ClientPla
     assert not place.has(place_in(NEW, 9))
 
 
+@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("others", [0, 5, 99])
+def test_how_far_the_other_shards_were_read_says_nothing_of_an_event(index: int, others: int) -> None:
+    shard = generation(1, 3).shards[index]
+    at = Position(1, (others,) * 3).at(shard, 9)
+
+    assert ClientPlace(at).has(place_in(shard, 9)) and not ClientPlace(at).has(place_in(shard, 10))
+    assert not ClientPlace(at, had=1).has(place_in(shard, 9)) and ClientPlace(at, had=1).has(place_in(shard, 8))
+
+
 async def test_a_client_that_says_the_beginning_or_a_place_of_its_own_has_had_nothing(
     edge: RunningEdge, entity: str
 ) -> None:
