@@ -53,26 +53,29 @@ process.exit(0);
 """
 
 
-# Each round publishes a job's twelve frames and its end, while two subscriptions begin with a snapshot.
+# Each round publishes twelve numbers while two subscriptions begin with a snapshot, and a thirteenth when both have begun.
 SNAPSHOTS = """
 import { connect } from "callboard-client";
 
 const [url, rounds] = [process.argv[2], Number(process.argv[3])];
 const pause = (most) => new Promise((done) => setTimeout(done, Math.random() * most));
-const publish = async (entity, type, data) => {
-  const body = JSON.stringify({ subject: `job.${entity}.${type}`, type, data });
+const publish = async (entity, n) => {
+  const body = JSON.stringify({ subject: `job.${entity}.progress`, type: "progress", data: { n } });
   const answer = await fetch(`${url}/events`, { method: "POST", headers: { "content-type": "application/json" }, body });
   if (!answer.ok) throw new Error(await answer.text());
 };
 
-async function follow(board, entity) {
+function follow(board, entity) {
   const seen = [];
   const reading = board.subscribe({ subjects: [`job.${entity}.>`], cursor: "snapshot" });
-  for await (const { event_type: type, data } of reading) {
-    seen.push(data.n ?? type);
-    if (type === "completion") break;
-  }
-  return seen;
+  const begun = new Promise((done) => reading.on("progress", done));
+  const whole = new Promise((done) => {
+    reading.on("progress", ({ data }) => {
+      seen.push(data.n);
+      if (data.n === 13) done(seen);
+    });
+  });
+  return { begun, whole };
 }
 
 async function round(number) {
@@ -80,15 +83,17 @@ async function round(number) {
   const board = connect(url, { subjects: [`alert.${entity}.>`] });
   await new Promise((live) => board.onState(({ phase }) => phase === "live" && live()));
   const published = (async () => {
-    for (let n = 1; n <= 12; n++) await publish(entity, "progress", { n });
-    await publish(entity, "completion", { success: true });
+    for (let n = 1; n <= 12; n++) await publish(entity, n);
   })();
   await pause(30);
   const first = follow(board, entity);
   await pause(20);
-  const seen = await Promise.all([first, follow(board, entity), published]);
+  const second = follow(board, entity);
+  await Promise.all([published, first.begun, second.begun]);
+  await publish(entity, 13);
+  const seen = await Promise.all([first.whole, second.whole]);
   board.close();
-  return seen.slice(0, 2);
+  return seen;
 }
 
 const seen = [];
@@ -151,9 +156,8 @@ async def test_a_subscription_that_begins_with_a_snapshot_reads_on_in_order_wher
 
     assert len(seen) == 80
     for each in seen:
-        # The snapshot has the newest progress so far, if any.
-        first = each[0] if isinstance(each[0], int) else 13
-        assert each == [*range(first, 13), "completion"]
+        # The snapshot has the newest number so far, if any.
+        assert each == [*range(each[0], 14)]
 
 
 @pytest.mark.parametrize("transport", ["sse", "polling"])
